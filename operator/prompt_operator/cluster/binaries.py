@@ -1,0 +1,103 @@
+"""Find the Kubernetes binaries: a list of sources, tried in order."""
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import platformdirs
+
+from prompt_operator.cluster.errors import BinariesError
+from prompt_operator.cluster.state import APP
+
+RECIPE = Path(__file__).parent / "gomod"
+ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where each of the needed binaries is."""
+
+    binaries: Mapping[str, Path]
+    source: str
+
+
+class Source(Protocol):
+    """One way to come by binaries."""
+
+    @property
+    def name(self) -> str: ...
+
+    def find(self, needed: Sequence[str]) -> Found | None:
+        """Return all that is needed, or None when this source does not have it; BinariesError when it tried and failed."""
+
+
+@cache
+def kubernetes_version() -> str:
+    """Return the version of the recipe, e.g. v1.37.2."""
+    match = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", (RECIPE / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
+    assert match
+    return match.group(1)
+
+
+def cache_directory() -> Path:
+    """Return where binaries are kept for all clusters of a user."""
+    target = f"{kubernetes_version()}-{sys.platform}-{platform.machine()}"
+    return platformdirs.user_cache_path(APP) / "kubernetes" / target
+
+
+def find_in(directory: Path, needed: Sequence[str], source: str) -> Found | None:
+    """Return the binaries of a directory if it holds all that are needed."""
+    paths = {name: directory / name for name in needed}
+    if all(path.is_file() and os.access(path, os.X_OK) for path in paths.values()):
+        return Found(paths, source)
+    return None
+
+
+@dataclass(frozen=True)
+class EnvironmentSource:
+    """The directory that KUBEBUILDER_ASSETS names, as envtest and others use it."""
+
+    name: str = ASSETS_VARIABLE
+
+    def find(self, needed: Sequence[str]) -> Found | None:
+        value = os.environ.get(ASSETS_VARIABLE)
+        return find_in(Path(value).absolute(), needed, self.name) if value else None
+
+
+@dataclass(frozen=True)
+class CacheSource:
+    """What was fetched or built before."""
+
+    directory: Path
+    name: str = "cache"
+
+    def find(self, needed: Sequence[str]) -> Found | None:
+        return find_in(self.directory, needed, self.name)
+
+
+def default_sources() -> list[Source]:
+    directory = cache_directory()
+    return [EnvironmentSource(), CacheSource(directory)]
+
+
+def find_binaries(needed: Sequence[str], sources: Sequence[Source] | None = None) -> Found:
+    """Return the needed binaries from the first source that has them all.
+
+    May take minutes, when they have to be built. Raises BinariesError when no source has them.
+    """
+    tried = default_sources() if sources is None else sources
+    for source in tried:
+        found = source.find(needed)
+        if found is not None:
+            return found
+    names = ", ".join(source.name for source in tried)
+    raise BinariesError(
+        f"No {', '.join(needed)} found (looked at: {names}). "
+        f"Set {ASSETS_VARIABLE} to a directory that holds them, or install Go and try again.",
+    )
