@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from prompt_operator.api.conditions import Condition
 from prompt_operator.api.schema import AnyHash, ApiModel, HashPrefix, Label, Line, ObjectName, Paragraph, Time, Word
 
-_ATOMIC = {"x-kubernetes-list-type": "atomic"}
+_ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
 
 
 class RollbackPhase(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from prompt_operator.api.conditions import Condition
 from prompt_operator.api.phases import Phase, Trigger
@@ -11,8 +11,8 @@ from prompt_operator.api.schema import AnyHash, ApiModel, Hash, Label, Line, Obj
 
 #: Promotions kept in status; the revisions hold the rest.
 HISTORY_LENGTH = 10
-_MAP_BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-_ATOMIC = {"x-kubernetes-list-type": "atomic"}
+_MAP_BY_TYPE: dict[str, JsonValue] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+_ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
 
 
 class Release(ApiModel):

@@ -26,7 +26,7 @@ Time = Annotated[str, StringConstraints(max_length=32), WithJsonSchema({"type": 
 
 
 class ApiModel(BaseModel):
-    """Base of every model: camelCase outside, snake_case inside, frozen; what it does not know it ignores on reading."""
+    """Base of every model: camelCase outside, snake_case inside, frozen; ignores members it does not know."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 

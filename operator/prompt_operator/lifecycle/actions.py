@@ -1,0 +1,118 @@
+"""What a decision may ask for. Each action is one write to the API server, idempotent and guarded by a precondition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prompt_operator.api.phases import Trigger
+from prompt_operator.api.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to tell once the write it speaks of is stored. Never holds prompt text."""
+
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRevision:
+    """Write the next revision. Its content is that of ``hash``."""
+
+    number: int
+    hash: str
+    version: str
+    change: Mapping[str, Any]
+    trigger: Trigger
+    baseline_hash: str
+    baseline_revision: int
+    requested_by: str
+    cause_name: str = ""
+    cause_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTarget:
+    """Server-side-apply spec.targetHash; without force a conflict is information, not a failure."""
+
+    hash: str
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteConfigMap:
+    """Make the ConfigMap hold one revision: the switch itself, or the healing of what somebody changed."""
+
+    revision: int
+    hash: str
+    #: The content of metadata.json.
+    record: Mapping[str, Any]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteConfigMap:
+    """Delete our ConfigMap because it was made immutable by hand; it is written anew at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRevisionStatus:
+    """Write the whole status of one revision."""
+
+    name: str
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDeploymentStatus:
+    """Write the whole status of the deployment."""
+
+    status: Mapping[str, Any]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRevision:
+    """Delete one revision that is no longer needed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRollbackStatus:
+    """Write the whole status of an AgentRollback."""
+
+    status: Mapping[str, Any]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRollback:
+    """Delete an AgentRollback whose time to live after finishing is over."""
+
+
+Action = (
+    CreateRevision
+    | ApplyTarget
+    | WriteConfigMap
+    | DeleteConfigMap
+    | WriteRevisionStatus
+    | WriteDeploymentStatus
+    | DeleteRevision
+    | WriteRollbackStatus
+    | DeleteRollback
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next write, or none; and when to look again without being told, in seconds."""
+
+    action: Action | None = None
+    look_again_after: float | None = None
+    #: Name of the policy that decided, for logs.
+    policy: str = field(default="", compare=False)

@@ -1,0 +1,139 @@
+"""The status a PromptDeployment shall have, and what is told when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prompt_operator.api.conditions import stamped
+from prompt_operator.api.content import cluster_signature, short_hash
+from prompt_operator.api.phases import SHIPPED, Trigger
+from prompt_operator.api.prompt_deployment import (
+    HISTORY_LENGTH,
+    Promotion,
+    PromptDeploymentStatus,
+    QuarantinedHash,
+)
+from prompt_operator.api.reasons import Reason
+from prompt_operator.lifecycle import times
+from prompt_operator.lifecycle.actions import Event
+from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.revision_status import wanted_status
+from prompt_operator.lifecycle.situation import conditions_of
+
+
+def wanted_deployment_status(case: Case) -> dict[str, Any]:
+    """Return the whole status a deployment shall have, in the form it is written."""
+    d, live, candidate = case.deployment, case.live, case.candidate
+    fate = (wanted_status(case, candidate) or {}) if candidate else {}
+    change = candidate.change if candidate else {}
+    old = d.status
+    status = PromptDeploymentStatus(
+        observed_generation=d.generation,
+        phase=fate.get("phase") or (old.get("phase") if not candidate else None),
+        agent=d.agent,
+        active_hash=case.live_hash,
+        active_short_hash=short_hash(case.live_hash),
+        active_version=live.revision.version if live else "",
+        active_revision=case.live_number,
+        previous_hash=str((case.live_record or {}).get("previousHash", "")),
+        observed_prompt_hash=case.proposed.hash if case.proposed else "",
+        candidate_hash=candidate.hash if candidate else "",
+        candidate_short_hash=short_hash(candidate.hash) if candidate else "",
+        candidate_revision=max(candidate.number if candidate else 0, int(old.get("candidateRevision") or 0)),
+        quarantined_hashes=_quarantined(case),
+        cluster_signature=cluster_signature(str(change.get("project") or ""), str(change.get("clusterError") or "")),
+        approved_by=str(fate.get("approvedBy") or ""),
+        shipped_time=fate.get("shippedTime"),
+        rolled_back_time=fate.get("rolledBackTime"),
+        rejection_reason=str(fate.get("rejectionReason") or ""),
+        history=_history(case),
+    ).as_json()
+    status["conditions"] = stamped(
+        conditions_of(case), old.get("conditions") or (), d.generation, times.seconds(case.now)
+    )
+    return status
+
+
+def _quarantined(case: Case) -> list[QuarantinedHash]:
+    return [
+        QuarantinedHash(
+            hash=content_hash,
+            revision=r.number,
+            reason=r.notes,
+            by=r.requested_by,
+            time=case.shipped_at.get(r.number) or r.created,
+        )
+        for content_hash, r in sorted(case.quarantine.items(), key=lambda item: item[1].number)
+    ]
+
+
+def _history(case: Case) -> list[Promotion]:
+    """Return the newest promotions, newest first. What was collected since stays as status remembers it."""
+    remembered = {entry.get("revision"): entry for entry in case.deployment.status.get("history") or ()}
+    made: dict[int, Promotion] = {}
+    previous = None
+    for shipment in case.shipments:
+        revision = shipment.revision
+        known = remembered.get(revision.number)
+        if previous is None and known:
+            made[revision.number] = Promotion.model_validate(known)
+        else:
+            fate = revision.status.get("approvedBy") or (wanted_status(case, revision) or {}).get("approvedBy")
+            made[revision.number] = Promotion(
+                revision=revision.number,
+                hash=revision.hash,
+                version=revision.version,
+                trigger=revision.trigger,
+                by=str(fate or revision.requested_by),
+                time=shipment.time,
+                previous_hash=previous.revision.hash if previous else "",
+                previous_version=previous.revision.version if previous else "",
+                previous_revision=previous.revision.number if previous else 0,
+                notes=revision.notes,
+            )
+        previous = shipment
+    for number, entry in remembered.items():
+        if isinstance(number, int) and number not in case.by_number:
+            made.setdefault(number, Promotion.model_validate(entry))
+    newest_first = sorted(made.values(), key=lambda p: (p.time, p.revision), reverse=True)
+    return newest_first[:HISTORY_LENGTH]
+
+
+_WENT_LIVE = {
+    Trigger.Change: Reason.Shipped,
+    Trigger.Promotion: Reason.Promoted,
+    Trigger.Revert: Reason.Reverted,
+    Trigger.Rollback: Reason.RolledBack,
+    Trigger.AutoRollback: Reason.RolledBack,
+}
+
+
+def events_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:
+    """Return what there is to tell of a change of status: what went live, what waits, and what stands still and why."""
+    events = []
+    newest = next(iter(new.get("history") or ()), None)
+    if newest and newest["revision"] == new.get("activeRevision") != old.get("activeRevision"):
+        before = f", in place of revision {newest['previousRevision']}" if newest["previousRevision"] else ""
+        notes = f": {newest['notes']}" if newest["notes"] and newest["trigger"] == Trigger.Rollback else ""
+        events.append(
+            Event(
+                _WENT_LIVE[Trigger(newest["trigger"])],
+                f"Revision {newest['revision']} ({short_hash(newest['hash'])}) is live{before}{notes}"[:1000],
+            )
+        )
+    elif new.get("candidateRevision") != old.get("candidateRevision") and new.get("phase") not in SHIPPED:
+        events.append(
+            Event(
+                Reason.Proposed,
+                f"Revision {new['candidateRevision']} ({new['candidateShortHash']}) is the candidate, "
+                f"in phase {new.get('phase')}",
+            )
+        )
+    before_by_type = {c["type"]: c for c in old.get("conditions") or ()}
+    for condition in new.get("conditions") or ():
+        known = before_by_type.get(condition["type"], {})
+        changed = (known.get("status"), known.get("reason")) != (condition["status"], condition["reason"])
+        if condition["type"] in ("Stalled", "TargetContended") and condition["status"] == "True" and changed:
+            events.append(Event(Reason(condition["reason"]), condition["message"], warning=True))
+    return tuple(events)

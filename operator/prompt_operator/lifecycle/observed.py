@@ -1,0 +1,168 @@
+"""What the controller knows of the cluster, in the form decisions are made on: small, frozen, without prompt text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from prompt_operator.api.phases import ROLLBACKS, Phase, Trigger
+from prompt_operator.api.reasons import Reason
+
+Status = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something cannot be done: a reason for programs and a sentence for people."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A PromptDeployment; its prompt only as a hash, or as the problem it has."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    created: str
+    deleting: bool
+    agent: str
+    environment: str
+    version: str
+    change: Mapping[str, Any]
+    content_hash: str
+    content_problem: Problem | None
+    target_hash: str
+    #: Field managers that own spec.targetHash, ours excepted.
+    target_managers: tuple[str, ...]
+    paused: bool
+    release_revision: int
+    revision_limit: int
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A PromptRevision without its content."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    owner_uid: str
+    deployment: str
+    number: int
+    hash: str
+    version: str
+    change: Mapping[str, Any]
+    trigger: Trigger
+    cause_name: str
+    cause_uid: str
+    baseline_hash: str
+    baseline_revision: int
+    requested_by: str
+    created: str
+    status: Status
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether a rollback made it; all others are candidates."""
+        return self.trigger in ROLLBACKS
+
+    @property
+    def phase(self) -> Phase | None:
+        """The recorded phase; None before its first status."""
+        value = self.status.get("phase")
+        return Phase(value) if value else None
+
+    @property
+    def notes(self) -> str:
+        """Notes of the change, or the reason of the rollback."""
+        return str(self.change.get("notes") or "")
+
+
+class Ownership(StrEnum):
+    """Whose a ConfigMap of our name is."""
+
+    OURS = "ours"
+    LEFTOVER = "leftover"  # of a deleted PromptDeployment of the same name
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfigMap:
+    """The ConfigMap of a deployment: what it claims, and whether its content is what it claims."""
+
+    uid: str
+    resource_version: str
+    ownership: Ownership
+    #: Hash of the bytes in prompt.json, as read.
+    content_hash: str
+    #: Whether prompt.txt is the text of prompt.json, no key is missing and none was added.
+    whole: bool
+    #: metadata.json as read; empty when it does not parse.
+    record: Mapping[str, Any]
+    #: Our labels and annotations, as read.
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    #: Keys of data and binaryData that are not ours.
+    foreign_keys: tuple[str, ...] = ()
+    immutable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRollback:
+    """One row of the plan of a running AgentRollback: what it does to one deployment."""
+
+    name: str
+    uid: str
+    from_hash: str
+    to_hash: str
+    revision: int
+    reason: str
+    requested_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """An AgentRollback."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    created: str
+    generation: int
+    deleting: bool
+    spec: Mapping[str, Any]
+    status: Status
+
+    @property
+    def phase(self) -> str:
+        """The recorded phase; empty before its first status."""
+        return str(self.status.get("phase") or "")
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is done for it."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that bears on one PromptDeployment."""
+
+    deployment: Deployment
+    #: Its own revisions, by number.
+    revisions: tuple[Revision, ...] = ()
+    config_map: LiveConfigMap | None = None
+    #: Rows of running AgentRollbacks that name this deployment, in order of creation.
+    rollbacks: tuple[PlannedRollback, ...] = ()
+    #: Names of revisions of a deleted namesake that still stand where ours shall.
+    leftovers: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,27 @@
+"""Moments as they are written in status: RFC 3339 in UTC, to the microsecond where they order events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+def written(moment: datetime) -> str:
+    """Write a moment to the microsecond, always with the same number of digits, so that strings sort as moments do."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds(moment: datetime) -> str:
+    """Write a moment to the second, as Kubernetes does for conditions."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read(text: str) -> datetime:
+    """Read a moment. Raises ValueError when it is none."""
+    return datetime.fromisoformat(text)
+
+
+def next_moment(now: datetime, after: str) -> str:
+    """Write now, or the first moment after a recorded one when the clock stands before that: history is linear."""
+    if after and (previous := read(after)) >= now:
+        return written(previous + timedelta(microseconds=1))
+    return written(now)
