@@ -1,0 +1,1 @@
+"""How the live prompt reaches the agents: what the ConfigMap holds."""

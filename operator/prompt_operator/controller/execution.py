@@ -1,0 +1,266 @@
+"""Carrying out one action: one write to the API server, and what it answered into the store at once.
+
+Every write is guarded: a create refuses an existing name, everything else carries the uid and the resourceVersion that
+was decided on. So a replay, a second controller or a stale store costs a conflict, never a wrong write. A conflict
+refreshes what it was about, and the caller decides anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prompt_operator.api.content import ContentError, content_of, hash_of, short_hash
+from prompt_operator.api.names import (
+    AGENT_ROLLBACKS,
+    API_VERSION,
+    CONFIG_MAPS,
+    GROUP,
+    PROMPT_DEPLOYMENT,
+    PROMPT_DEPLOYMENTS,
+    PROMPT_REVISION,
+    PROMPT_REVISIONS,
+    config_map_name,
+    revision_name,
+)
+from prompt_operator.controller.kube import ApiError, Json, KubeClient, Resource
+from prompt_operator.controller.recording import EventRecorder
+from prompt_operator.controller.store import Store
+from prompt_operator.delivery.config_map import changed_config_map, data_of, new_config_map, owner_reference
+from prompt_operator.lifecycle.actions import (
+    Action,
+    ApplyTarget,
+    CreateRevision,
+    DeleteConfigMap,
+    DeleteRevision,
+    DeleteRollback,
+    WriteConfigMap,
+    WriteDeploymentStatus,
+    WriteRevisionStatus,
+    WriteRollbackStatus,
+)
+from prompt_operator.lifecycle.case import annotations_of, labels_of
+from prompt_operator.lifecycle.observed import Deployment, Observed, Revision, Rollback
+
+LABEL_SHORT_HASH: Final = f"{GROUP}/short-hash"
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+
+
+class StaleError(Exception):
+    """What was decided on is no longer true. It has been refreshed; decide anew."""
+
+
+class ContentMissingError(Exception):
+    """No revision holds the content of a hash, so nothing can be written."""
+
+
+class Executor:
+    """Carries out actions. Raises StaleError, ApiError, UnreachableError or ContentMissingError."""
+
+    def __init__(self, client: KubeClient, store: Store, recorder: EventRecorder) -> None:
+        self._client = client
+        self._store = store
+        self._recorder = recorder
+
+    async def perform(self, observed: Observed, action: Action) -> None:
+        """Carry out an action for a deployment."""
+        deployment = observed.deployment
+        match action:
+            case CreateRevision():
+                await self._create_revision(observed, action)
+            case ApplyTarget():
+                await self._apply_target(deployment, action)
+            case WriteConfigMap():
+                await self._write_config_map(observed, action)
+                self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
+            case DeleteConfigMap() if observed.config_map:
+                name, uid = config_map_name(deployment.name), observed.config_map.uid
+                await self._delete(CONFIG_MAPS, deployment.namespace, name, uid)
+            case WriteRevisionStatus():
+                revision = next(r for r in observed.revisions if r.name == action.name)
+                await self._write_status(PROMPT_REVISIONS, PROMPT_REVISION, revision, action.status)
+            case WriteDeploymentStatus():
+                await self._write_status(PROMPT_DEPLOYMENTS, PROMPT_DEPLOYMENT, deployment, action.status)
+                self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
+            case DeleteRevision():
+                revision = next(r for r in observed.revisions if r.name == action.name)
+                await self._delete(PROMPT_REVISIONS, deployment.namespace, revision.name, revision.uid)
+            case _:
+                raise TypeError(f"not an action for a deployment: {type(action).__name__}")
+
+    async def perform_for_rollback(self, rollback: Rollback, deployments: tuple[Observed, ...], action: Action) -> None:
+        """Carry out an action for an AgentRollback."""
+        match action:
+            case WriteRollbackStatus():
+                await self._write_status(AGENT_ROLLBACKS, "AgentRollback", rollback, action.status)
+                self._recorder.record("AgentRollback", rollback, action.events)
+            case DeleteRollback():
+                await self._delete(AGENT_ROLLBACKS, rollback.namespace, rollback.name, rollback.uid)
+            case DeleteRevision():
+                revision = next(r for o in deployments for r in o.revisions if r.name == action.name)
+                await self._delete(PROMPT_REVISIONS, rollback.namespace, revision.name, revision.uid)
+            case _:
+                raise TypeError(f"not an action for an AgentRollback: {type(action).__name__}")
+
+    # --- the writes -----------------------------------------------------------------------------------------------
+
+    async def _create_revision(self, observed: Observed, action: CreateRevision) -> None:
+        deployment = observed.deployment
+        canonical = await self._content(observed, action.hash)
+        name = revision_name(deployment.name, action.number)
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": PROMPT_REVISION,
+            "metadata": {
+                "name": name,
+                "namespace": deployment.namespace,
+                "labels": labels_of(deployment) | {LABEL_SHORT_HASH: short_hash(action.hash)},
+                "ownerReferences": [owner_reference(deployment)],
+            },
+            "spec": _revision_spec(deployment, action, canonical),
+        }
+        resource = Resource(PROMPT_REVISIONS, deployment.namespace)
+        try:
+            self._store.put(PROMPT_REVISIONS, await self._client.create(resource, body))
+        except ApiError as error:
+            if error.status == _CONFLICT:
+                await self.refresh(PROMPT_REVISIONS, deployment.namespace, name)
+                raise StaleError(str(error)) from error
+            raise
+
+    async def _apply_target(self, deployment: Deployment, action: ApplyTarget) -> None:
+        body = _identified(PROMPT_DEPLOYMENT, deployment) | {"spec": {"targetHash": action.hash}}
+        await self._patch(PROMPT_DEPLOYMENTS, deployment, body, force=action.force)
+
+    async def _write_config_map(self, observed: Observed, action: WriteConfigMap) -> None:
+        deployment, held = observed.deployment, observed.config_map
+        revision = next(r for r in observed.revisions if r.number == action.revision)
+        data = data_of(await self._content(observed, action.hash), action.record)
+        resource, name = Resource(CONFIG_MAPS, deployment.namespace), config_map_name(deployment.name)
+        try:
+            if held is None:
+                answer = await self._client.create(resource, new_config_map(deployment, data, annotations_of(revision)))
+            else:
+                patch = changed_config_map(deployment, held, data, annotations_of(revision))
+                answer = await self._client.patch(resource, name, patch, patch_type="application/merge-patch+json")
+        except ApiError as error:
+            if error.status in (_NOT_FOUND, _CONFLICT):
+                await self.refresh(CONFIG_MAPS, deployment.namespace, name)
+                raise StaleError(str(error)) from error
+            raise
+        self._store.put(CONFIG_MAPS, answer)
+
+    async def _write_status(
+        self, plural: str, kind: str, seen: Deployment | Revision | Rollback, status: Mapping[str, Any]
+    ) -> None:
+        body = _identified(kind, seen) | {"status": dict(status)}
+        await self._patch(plural, seen, body, force=True, subresource="status")
+
+    async def _patch(
+        self,
+        plural: str,
+        seen: Deployment | Revision | Rollback,
+        body: Json,
+        *,
+        force: bool,
+        subresource: str = "",
+    ) -> None:
+        resource = Resource(plural, seen.namespace)
+        try:
+            answer = await self._client.patch(
+                resource,
+                seen.name,
+                body,
+                patch_type="application/apply-patch+yaml",
+                subresource=subresource,
+                force=force,
+            )
+        except ApiError as error:
+            if error.status in (_NOT_FOUND, _CONFLICT):
+                await self.refresh(plural, seen.namespace, seen.name)
+                raise StaleError(str(error)) from error
+            raise
+        self._store.put(plural, answer)
+
+    async def _delete(self, plural: str, namespace: str, name: str, uid: str) -> None:
+        try:
+            await self._client.delete(Resource(plural, namespace), name, uid=uid)
+        except ApiError as error:
+            if error.status not in (_NOT_FOUND, _CONFLICT):
+                raise
+            await self.refresh(plural, namespace, name)
+        self._store.remove(plural, namespace, name, uid)
+
+    async def refresh(self, plural: str, namespace: str, name: str) -> None:
+        """Read an object anew, and forget it if it is gone."""
+        found = await self._client.find(Resource(plural, namespace), name)
+        known = self._store.uid_of(plural, namespace, name)
+        if known and (found is None or found["metadata"]["uid"] != known):
+            self._store.remove(plural, namespace, name, known)
+        if found is not None:
+            self._store.put(plural, found)
+
+    # --- contents -------------------------------------------------------------------------------------------------
+
+    async def _content(self, observed: Observed, content_hash: str) -> bytes:
+        """Return a content, and make sure that it is the one of that hash."""
+        kept = self._store.contents.get(content_hash)
+        if kept is None:
+            kept = await self._read_content(observed, content_hash)
+            self._store.contents.put(content_hash, kept)
+        if hash_of(kept) != content_hash:
+            raise ContentMissingError(f"the content kept for {short_hash(content_hash)} is another one")
+        return kept
+
+    async def _read_content(self, observed: Observed, content_hash: str) -> bytes:
+        deployment = observed.deployment
+        sources = [(PROMPT_REVISIONS, r.name) for r in reversed(observed.revisions) if r.hash == content_hash]
+        if deployment.content_hash == content_hash:
+            sources.append((PROMPT_DEPLOYMENTS, deployment.name))
+        for plural, name in sources:
+            found = await self._client.find(Resource(plural, deployment.namespace), name)
+            try:
+                content = content_of(found["spec"]["prompt"]) if found else None
+            except ContentError:
+                continue
+            if content and content.hash == content_hash:
+                return content.canonical
+        raise ContentMissingError(
+            f"no revision of {deployment.name} holds the content of {short_hash(content_hash)}; it was changed or deleted"
+        )
+
+
+def _identified(kind: str, seen: Deployment | Revision | Rollback) -> Json:
+    """Begin the body of an apply: the very object, in the very state that was decided on."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {
+            "name": seen.name,
+            "namespace": seen.namespace,
+            "uid": seen.uid,
+            "resourceVersion": seen.resource_version,
+        },
+    }
+
+
+def _revision_spec(deployment: Deployment, action: CreateRevision, canonical: bytes) -> Json:
+    spec: Json = {
+        "promptDeploymentName": deployment.name,
+        "revision": action.number,
+        "hash": action.hash,
+        "version": action.version,
+        "prompt": json.loads(canonical),
+        "change": dict(action.change),
+        "trigger": action.trigger.value,
+        "baselineHash": action.baseline_hash,
+        "baselineRevision": action.baseline_revision,
+        "requestedBy": action.requested_by,
+        "agent": deployment.agent,
+        "environment": deployment.environment,
+    }
+    if action.cause_uid:
+        spec["cause"] = {"name": action.cause_name, "uid": action.cause_uid}
+    return spec
