@@ -13,6 +13,7 @@ from typing import Protocol
 import platformdirs
 
 from prompt_operator.cluster.errors import BinariesError
+from prompt_operator.cluster.progress import Progress
 from prompt_operator.cluster.state import APP
 
 RECIPE = Path(__file__).parent / "gomod"
@@ -34,7 +35,7 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     def find(self, needed: Sequence[str]) -> Found | None:
-        """Return all that is needed, or None when this source does not have it; BinariesError when it tried and failed."""
+        """Return all that is needed, or None without it; BinariesError when it tried and failed."""
 
 
 @cache
@@ -47,6 +48,7 @@ def kubernetes_version() -> str:
 
 def cache_directory() -> Path:
     """Return where binaries are kept for all clusters of a user."""
+    # Not shared between machines of different kinds, as home directories sometimes are.
     target = f"{kubernetes_version()}-{sys.platform}-{platform.machine()}"
     return platformdirs.user_cache_path(APP) / "kubernetes" / target
 
@@ -63,11 +65,19 @@ def find_in(directory: Path, needed: Sequence[str], source: str) -> Found | None
 class EnvironmentSource:
     """The directory that KUBEBUILDER_ASSETS names, as envtest and others use it."""
 
+    progress: Progress | None = None
     name: str = ASSETS_VARIABLE
 
     def find(self, needed: Sequence[str]) -> Found | None:
         value = os.environ.get(ASSETS_VARIABLE)
-        return find_in(Path(value).absolute(), needed, self.name) if value else None
+        if not value:
+            return None
+        directory = Path(value).absolute()
+        found = find_in(directory, needed, self.name)
+        if found is None and self.progress is not None:
+            missing = [name for name in needed if find_in(directory, [name], self.name) is None]
+            self.progress.say(f"{ASSETS_VARIABLE}={value} is not used: it lacks {', '.join(missing)}.")
+        return found
 
 
 @dataclass(frozen=True)
@@ -81,22 +91,16 @@ class CacheSource:
         return find_in(self.directory, needed, self.name)
 
 
-def default_sources() -> list[Source]:
-    directory = cache_directory()
-    return [EnvironmentSource(), CacheSource(directory)]
-
-
-def find_binaries(needed: Sequence[str], sources: Sequence[Source] | None = None) -> Found:
+def find_binaries(needed: Sequence[str], sources: Sequence[Source]) -> Found:
     """Return the needed binaries from the first source that has them all.
 
     May take minutes, when they have to be built. Raises BinariesError when no source has them.
     """
-    tried = default_sources() if sources is None else sources
-    for source in tried:
+    for source in sources:
         found = source.find(needed)
         if found is not None:
             return found
-    names = ", ".join(source.name for source in tried)
+    names = ", ".join(source.name for source in sources)
     raise BinariesError(
         f"No {', '.join(needed)} found (looked at: {names}). "
         f"Set {ASSETS_VARIABLE} to a directory that holds them, or install Go and try again.",

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import http.client
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,7 +44,10 @@ class Launch:
     layout: Layout
     binaries: Mapping[str, Path]
     options: components.Options
-    ephemeral: bool
+    # Attached, it ends with this process; detached, it stays until told to end.
+    attached: bool
+    # Have the supervisor remove the files, so that they go even when this process is killed.
+    remove: bool
     timeout: float = 120.0
     reserve: Callable[[], PortReservation] = PortReservation
 
@@ -57,6 +60,7 @@ class Started:
     authority: Authority
     admin: KeyPair
     process: subprocess.Popen[bytes]
+    version: str
 
 
 def launch(what: Launch) -> Started:
@@ -77,14 +81,19 @@ def _launch_once(what: Launch) -> Started:
         authority, admin = _prepare(what, reservation.port, server)
         process = _start_supervisor(layout)
         try:
-            if not what.ephemeral:
-                process.wait()
-            _wait_ready(what, server, authority, admin, process)
-            _tell(process, b"ready\n" if what.ephemeral else b"detach\n")
+            if not what.attached:
+                process.wait()  # the supervisor proper is its child
+            client = ApiClient(server, authority.ca_file, admin)
+            _wait_ready(what, client, process)
+            version = str(json.loads(client.get("/version") or b"{}").get("gitVersion", ""))
+            _tell(layout, process, b"ready\n" if what.attached else b"detach\n")
         except BaseException:
             stop(layout, process)
             raise
-    return Started(server, authority, admin, process)
+        finally:
+            if process.stdin is not None and not what.attached:
+                process.stdin.close()
+    return Started(server, authority, admin, process, version)
 
 
 def _prepare(what: Launch, port: int, server: str) -> tuple[Authority, KeyPair]:
@@ -134,7 +143,8 @@ def _prepare(what: Launch, port: int, server: str) -> tuple[Authority, KeyPair]:
     plan = {
         "root": str(layout.root),
         "status": str(layout.status),
-        "ephemeral": what.ephemeral,
+        "attached": what.attached,
+        "remove": what.remove,
         "parent": me.to_json() if me else None,
         "components": [dataclasses.asdict(part) | {"log": str(part.log)} for part in parts],
     }
@@ -145,7 +155,8 @@ def _prepare(what: Launch, port: int, server: str) -> tuple[Authority, KeyPair]:
 def _start_supervisor(layout: Layout) -> subprocess.Popen[bytes]:
     package_root = str(Path(prompt_operator.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
-    with (layout.logs / "supervisor.log").open("wb") as log:
+    log_file = os.open(layout.logs / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(log_file, "wb") as log:  # noqa: PTH123 - of a descriptor
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "prompt_operator.cluster.supervisor", str(layout.plan)],
             stdin=subprocess.PIPE,
@@ -157,26 +168,23 @@ def _start_supervisor(layout: Layout) -> subprocess.Popen[bytes]:
         )
 
 
-def _tell(process: subprocess.Popen[bytes], word: bytes) -> None:
+def _tell(layout: Layout, process: subprocess.Popen[bytes], word: bytes) -> None:
+    """Say a word to the supervisor and wait until it has heard it."""
     assert process.stdin is not None
     process.stdin.write(word)
     process.stdin.flush()
+    while (read_json(layout.status) or {}).get("state") == "starting":
+        time.sleep(_POLL)
+        check_alive(layout, None)
 
 
-def _wait_ready(
-    what: Launch,
-    server: str,
-    authority: Authority,
-    admin: KeyPair,
-    process: subprocess.Popen[bytes],
-) -> None:
+def _wait_ready(what: Launch, client: "ApiClient", process: subprocess.Popen[bytes]) -> None:
     """Wait until the API server is ready and the controller manager has done its first work."""
-    client = ApiClient(server, authority.ca_file, admin)
     wanted = ["/readyz", "/api/v1/namespaces/default/serviceaccounts/default"]
     deadline = time.monotonic() + what.timeout
     while wanted:
-        check_alive(what.layout, process if what.ephemeral else None)
-        if client.answers(wanted[0]):
+        check_alive(what.layout, process if what.attached else None)
+        if client.get(wanted[0]) is not None:
             wanted.pop(0)
         elif time.monotonic() > deadline:
             raise ClusterError(_timeout_message(what, wanted[0]))
@@ -260,10 +268,11 @@ class ApiClient:
             urllib.request.HTTPSHandler(context=context),
         )
 
-    def answers(self, path: str) -> bool:
-        """Tell whether a GET is answered with success."""
+    def get(self, path: str) -> bytes | None:
+        """Return the body of a successful answer, None for any other and for none at all."""
         try:
-            with self._opener.open(f"{self._server}{path}", timeout=5):
-                return True
-        except (OSError, urllib.error.URLError):
-            return False
+            with self._opener.open(f"{self._server}{path}", timeout=5) as response:
+                body: bytes = response.read()
+                return body
+        except (OSError, http.client.HTTPException):
+            return None

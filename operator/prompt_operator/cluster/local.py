@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Self
 
 from prompt_operator.cluster import boot, components
-from prompt_operator.cluster.binaries import find_binaries
 from prompt_operator.cluster.components import Options
 from prompt_operator.cluster.errors import ClusterError
 from prompt_operator.cluster.kubeconfig import write_kubeconfig
+from prompt_operator.cluster.sources import control_plane_binaries
 from prompt_operator.cluster.state import APP, Layout, read_json
 
 
@@ -50,9 +50,9 @@ class Cluster:
             feature_gates=feature_gates,
             runtime_config=runtime_config,
         )
-        binaries = find_binaries(components.BINARIES).binaries
+        binaries = control_plane_binaries().binaries
         root = Path(tempfile.mkdtemp(prefix=f"{APP}-"))
-        launch = boot.Launch(name, Layout(root), binaries, options, ephemeral=True, timeout=timeout)
+        launch = boot.Launch(name, Layout(root), binaries, options, attached=True, remove=True, timeout=timeout)
         try:
             return cls(launch, boot.launch(launch))
         except BaseException:

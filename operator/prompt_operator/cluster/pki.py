@@ -1,6 +1,6 @@
 """Keys and certificates of one cluster, made in milliseconds and never leaving its directory."""
 
-import datetime
+import datetime as dt
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from prompt_operator.cluster.state import write_private
 
-_LIFETIME = datetime.timedelta(days=365)
-_CLOCK_SKEW = datetime.timedelta(hours=1)
+_LIFETIME = dt.timedelta(days=365)
+_CLOCK_SKEW = dt.timedelta(hours=1)
 SERVER_NAMES: Sequence[str] = (
     "localhost",
     "kubernetes",
@@ -51,7 +51,7 @@ def _name(common_name: str, groups: Iterable[str] = ()) -> x509.Name:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

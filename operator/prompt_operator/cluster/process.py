@@ -94,7 +94,7 @@ def wait_gone(processes: Iterable[ProcessId], seconds: float) -> list[ProcessId]
 def die_with_parent() -> Callable[[], None]:
     """Return a `preexec_fn` that has the kernel kill the child when its parent dies, however it dies.
 
-    The kernel ties this to the parent's thread, so only a single-threaded parent may use it. Linux only, else no effect.
+    The kernel ties this to the parent's thread, so only a single-threaded parent may use it. No effect but on Linux.
     """
     if sys.platform != "linux":
         return lambda: None

@@ -1,13 +1,13 @@
 """The small process that owns the components of one cluster and outlives none of its reasons to live.
 
-Started as `python -m prompt_operator.cluster.supervisor PLAN`. It starts the components of the plan, and kills them when
+Started as `python -m prompt_operator.cluster.supervisor PLAN`. It starts the plan's components, and kills them when
 
 - its standard input ends, or the process that started it is gone, unless that one wrote `detach` first;
 - it gets SIGTERM, SIGINT or SIGHUP;
 - one of them ends: then it records which one, how, and its last log lines.
 
-When it is itself killed, the kernel kills the components. They are always killed, never asked: kube-apiserver would wait
-for its clients, and etcd's data is consistent after the death of a process.
+When it is itself killed, the kernel kills the components. They are always killed, never asked: kube-apiserver would
+wait for its clients, and etcd's data is consistent after the death of a process.
 """
 
 import contextlib
@@ -68,7 +68,7 @@ class Supervisor:
             finally:
                 self._kill_all()
                 self._write_status()
-                if self._plan["ephemeral"]:
+                if self._plan["remove"]:
                     shutil.rmtree(self._plan["root"], ignore_errors=True)
 
     def _start_waiting(self) -> None:
@@ -171,9 +171,13 @@ def _wake_on_signals() -> int:
 def main(arguments: list[str]) -> None:
     os.umask(0o077)
     plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    if not plan["ephemeral"] and os.fork() > 0:
+    if not plan["attached"]:
         # The caller waits for this first process; the second belongs to nobody and leaves no zombie behind.
-        os._exit(0)
+        child = os.fork()
+        if child > 0:
+            while not Path(plan["status"]).exists() and os.waitpid(child, os.WNOHANG) == (0, 0):
+                time.sleep(_STARTING_WAIT)
+            os._exit(0)
     Supervisor(plan).run()
 
 

@@ -1,0 +1,143 @@
+"""`prompt-operator cluster`: a local Kubernetes control plane without Docker, virtual machines or root."""
+
+import contextlib
+import json
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prompt_operator import cluster as embedded
+from prompt_operator.cluster import ClusterInfo, State
+
+_DEFAULT_NAME = "prompt-operator"
+_WATCH_INTERVAL = 0.5
+
+
+def _which_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which cluster is meant."""
+    name = click.option("--name", default=_DEFAULT_NAME, show_default=True, help="Name of the cluster.")
+    directory = click.option(
+        "--dir",
+        "directory",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Directory that holds the state of clusters, each in one of its own name. Default: your state directory.",
+    )
+    return name(directory(command))
+
+
+@contextlib.contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Turn the package's errors into a message without a traceback, and exit code 1."""
+    try:
+        yield
+    except embedded.ClusterError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group("cluster")
+def cluster() -> None:
+    """Run a local Kubernetes: etcd, kube-apiserver and kube-controller-manager, on loopback only.
+
+    There are no nodes, so pods stay Pending. The binaries come from KUBEBUILDER_ASSETS, from the cache, or are built
+    once from source, which takes some minutes.
+    """
+
+
+@cluster.command("up")
+@_which_cluster
+@click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the cluster's context to this file. Without this, no file but the cluster's own is touched.",
+)
+@click.option("--set-context", is_flag=True, help="Make it the current context in --kubeconfig, too.")
+@click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then take the cluster down.")
+def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_context: bool, foreground: bool) -> None:
+    """Start a cluster, or find it running."""
+    if set_context and kubeconfig is None:
+        raise click.UsageError("--set-context needs --kubeconfig: only a file that you name is changed.")
+    # Asked to end, take the same way out as with Ctrl-C: nothing keeps running.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    began = time.monotonic()
+    with _told_plainly():
+        if not foreground:
+            info = embedded.up(name, directory, merge_into=kubeconfig, set_context=set_context)
+            _say_what_next(info, directory, time.monotonic() - began)
+            return
+        with embedded.foreground(name, directory, merge_into=kubeconfig, set_context=set_context) as info:
+            _say_what_next(info, directory, time.monotonic() - began, foreground=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                _watch(name, directory)
+        click.echo(f"Cluster {name!r} is down; nothing of it is left.")
+
+
+@cluster.command("status")
+@_which_cluster
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status(name: str, directory: Path | None, output: str) -> None:
+    """Tell how a cluster is. Exit code 0 when it runs, 1 when not."""
+    with _told_plainly():
+        info = embedded.status(name, directory)
+    if output == "json":
+        click.echo(json.dumps(info.to_json(), indent=2))
+    else:
+        click.echo("\n".join(f"{key:<12}{value}" for key, value in _rows(info) if value))
+    if info.state is not State.RUNNING:
+        raise click.exceptions.Exit(1)
+
+
+@cluster.command("down")
+@_which_cluster
+def down(name: str, directory: Path | None) -> None:
+    """Stop a cluster and remove its files. Fine when there is none."""
+    with _told_plainly():
+        done = embedded.down(name, directory)
+    if done:
+        click.echo(f"Cluster {name!r} is down; nothing of it is left.")
+    else:
+        where = f" in {directory}" if directory else ""
+        click.echo(f"There is no cluster {name!r}{where}; nothing to do.")
+
+
+def _watch(name: str, directory: Path | None) -> None:
+    while True:
+        info = embedded.status(name, directory)
+        if info.state is not State.RUNNING:
+            raise embedded.ClusterError(info.message)
+        time.sleep(_WATCH_INTERVAL)
+
+
+def _rows(info: ClusterInfo) -> list[tuple[str, Any]]:
+    return [
+        ("Cluster", info.name),
+        ("State", info.state.value),
+        ("Version", info.version),
+        ("Server", info.server),
+        ("Kubeconfig", info.kubeconfig if info.state is State.RUNNING else ""),
+        ("State dir", info.state_dir if info.state is not State.ABSENT else ""),
+        ("Processes", ", ".join(f"{component} {pid}" for component, pid in info.pids.items())),
+        ("Message", info.message),
+    ]
+
+
+def _say_what_next(info: ClusterInfo, directory: Path | None, seconds: float, *, foreground: bool = False) -> None:
+    same = [] if info.name == _DEFAULT_NAME else ["--name", info.name]
+    same += ["--dir", str(directory)] if directory else []
+    click.echo(f"Kubernetes {info.version} is ready at {info.server} ({seconds:.1f} s).\n\nUse it:")
+    click.echo(f"  export KUBECONFIG={shlex.quote(str(info.kubeconfig))}")
+    click.echo(f"  {shlex.quote(str(info.kubectl))} get namespaces")
+    click.echo("or, without the variable:")
+    click.echo(f"  {shlex.join([str(info.kubectl), '--kubeconfig', str(info.kubeconfig), 'get', 'namespaces'])}")
+    if info.merged_into:
+        click.echo(f"Its context {info.context!r} is in {info.merged_into}:")
+        click.echo(f"  {shlex.join(['kubectl', '--kubeconfig', str(info.merged_into), '--context', info.context])} …")
+    if foreground:
+        click.echo("\nCtrl-C takes it down.")
+    else:
+        click.echo(f"\nTake it down:\n  {shlex.join(['prompt-operator', 'cluster', 'down', *same])}")

@@ -1,0 +1,285 @@
+"""Clusters that stay: up, down and status by name."""
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import filelock
+import platformdirs
+
+from prompt_operator.cluster import boot, components, kubeconfig
+from prompt_operator.cluster.components import Options
+from prompt_operator.cluster.errors import ClusterError
+from prompt_operator.cluster.ports import PortReservation
+from prompt_operator.cluster.process import ProcessId
+from prompt_operator.cluster.progress import ConsoleProgress, Progress
+from prompt_operator.cluster.sources import control_plane_binaries
+from prompt_operator.cluster.state import APP, Layout, read_json, write_private
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")
+
+
+class State(StrEnum):
+    """What became of a cluster."""
+
+    RUNNING = "Running"
+    STARTING = "Starting"
+    FAILED = "Failed"
+    ABSENT = "Absent"
+
+
+@dataclass(frozen=True)
+class ClusterInfo:
+    """What is known of a named cluster; the paths are those it has or would have."""
+
+    name: str
+    state: State
+    state_dir: Path
+    kubeconfig: Path
+    server: str = ""
+    kubectl: Path | None = None
+    version: str = ""
+    pids: Mapping[str, int] = field(default_factory=dict)
+    message: str = ""
+    merged_into: Path | None = None
+
+    @property
+    def context(self) -> str:
+        """Name of its context in kubeconfig files."""
+        return context_name(self.name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `status -o json` prints."""
+        return {
+            "name": self.name,
+            "state": self.state.value,
+            "stateDir": str(self.state_dir),
+            "kubeconfig": str(self.kubeconfig),
+            "context": self.context,
+            "server": self.server,
+            "kubectl": str(self.kubectl) if self.kubectl else None,
+            "version": self.version,
+            "pids": dict(self.pids),
+            "message": self.message,
+        }
+
+
+def context_name(name: str) -> str:
+    return name if name.startswith(APP) else f"{APP}-{name}"
+
+
+def default_directory() -> Path:
+    """Return where the state of all named clusters of a user is kept."""
+    return platformdirs.user_state_path(APP) / "clusters"
+
+
+def up(
+    name: str = APP,
+    directory: Path | None = None,
+    *,
+    options: Options | None = None,
+    merge_into: Path | None = None,
+    set_context: bool = False,
+    timeout: float = 120.0,
+    progress: Progress | None = None,
+) -> ClusterInfo:
+    """Start a cluster that stays until `down`; a running one is returned as it is.
+
+    One whose components died is started again on its data and, if free, its port. Raises ClusterError; then, and on
+    Ctrl-C, nothing of it runs. `timeout` is in seconds and does not count the building of binaries.
+    """
+    progress = progress or ConsoleProgress()
+    layout = _layout(name, directory)
+    with _locked(layout, progress):
+        info = _inspect(name, layout)
+        if info.state is State.RUNNING:
+            progress.say(f"Cluster {name!r} runs already.")
+        else:
+            _start(name, layout, options or Options(), timeout, progress)
+            info = _inspect(name, layout)
+        if merge_into is not None:
+            info = _merge(info, layout, merge_into.absolute(), set_context=set_context)
+        return info
+
+
+@contextlib.contextmanager
+def foreground(
+    name: str = APP,
+    directory: Path | None = None,
+    *,
+    options: Options | None = None,
+    merge_into: Path | None = None,
+    set_context: bool = False,
+    timeout: float = 120.0,
+    progress: Progress | None = None,
+) -> Iterator[ClusterInfo]:
+    """Run a named cluster for the length of a block, then take it down. Arguments and errors as for `up`.
+
+    When this process is killed the cluster's processes end, too; its files then stay until `down`.
+    """
+    progress = progress or ConsoleProgress()
+    layout = _layout(name, directory)
+    with _locked(layout, progress):
+        if _inspect(name, layout).state is State.RUNNING:
+            raise ClusterError(f"Cluster {name!r} runs already. Take it down first, or choose another --name.")
+        started = _start(name, layout, options or Options(), timeout, progress, attached=True)
+    try:
+        info = _inspect(name, layout)
+        yield info if merge_into is None else _merge(info, layout, merge_into.absolute(), set_context=set_context)
+    finally:
+        boot.stop(layout, started.process)
+        down(name, directory, progress=progress)
+
+
+def down(name: str = APP, directory: Path | None = None, *, progress: Progress | None = None) -> bool:
+    """Stop a cluster and remove its files; return whether there was anything to do.
+
+    Kills only processes that it can prove to be the cluster's, by pid and start time. Raises ClusterError when one
+    cannot be stopped; its files then stay.
+    """
+    progress = progress or ConsoleProgress()
+    layout = _layout(name, directory)
+    with _locked(layout, progress):
+        marker = read_json(layout.marker)
+        if marker is None:
+            return False
+        boot.stop_processes(read_json(layout.status) or {})
+        for path in marker.get("mergedInto", []):
+            with contextlib.suppress(OSError):  # that file is the user's, and may be gone
+                kubeconfig.unmerge(Path(path), context_name(name))
+        # The marker last: without it a rest would count as somebody else's directory.
+        for path in layout.root.iterdir():
+            if path != layout.marker:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(layout.root)
+        return True
+
+
+def status(name: str = APP, directory: Path | None = None) -> ClusterInfo:
+    """Tell how a cluster is; looks at its processes, sends it no request."""
+    return _inspect(name, _layout(name, directory))
+
+
+def _layout(name: str, directory: Path | None) -> Layout:
+    if not _NAME.fullmatch(name):
+        raise ClusterError(
+            f"{name!r} cannot be a cluster's name: at most 53 lower-case letters, digits and inner dashes.",
+        )
+    return Layout((directory.absolute() if directory else default_directory()) / name)
+
+
+@contextlib.contextmanager
+def _locked(layout: Layout, progress: Progress) -> Iterator[None]:
+    """Let one process at a time work on a cluster. The lock is kept apart, as the directory comes and goes."""
+    locks = platformdirs.user_state_path(APP) / "locks"
+    locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = filelock.FileLock(locks / f"{hashlib.sha256(bytes(layout.root)).hexdigest()[:16]}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        progress.say(f"Another process works on cluster {layout.root.name!r}; waiting for it …")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _inspect(name: str, layout: Layout) -> ClusterInfo:
+    marker = read_json(layout.marker)
+    if marker is None:
+        return ClusterInfo(name, State.ABSENT, layout.root, layout.kubeconfig, message="There is no such cluster.")
+    found = read_json(layout.status) or {}
+    failure = found.get("failure")
+    supervisor = ProcessId.from_json(found.get("supervisor"))
+    if failure:
+        state, message = State.FAILED, boot.failure_message(layout, failure)
+    elif supervisor is None or not supervisor.is_alive():
+        state = State.FAILED
+        message = "Its processes are gone, though nobody took it down: they were killed, or the machine restarted."
+    else:
+        state = State.RUNNING if found.get("state") == "running" else State.STARTING
+        message = ""
+    parts = {key: ProcessId.from_json(value) for key, value in found.get("components", {}).items()}
+    return ClusterInfo(
+        name,
+        state,
+        layout.root,
+        layout.kubeconfig,
+        server=str(marker.get("server", "")),
+        kubectl=Path(marker["kubectl"]) if "kubectl" in marker else None,
+        version=str(marker.get("version", "")),
+        pids={key: process.pid for key, process in parts.items() if process and process.is_alive()},
+        message=message,
+    )
+
+
+def _start(
+    name: str,
+    layout: Layout,
+    options: Options,
+    timeout: float,
+    progress: Progress,
+    *,
+    attached: bool = False,
+) -> boot.Started:
+    marker = read_json(layout.marker) or {}
+    if not marker and layout.root.exists() and any(layout.root.iterdir()):
+        raise ClusterError(
+            f"{layout.root} is not empty and not a cluster's. Choose another --name or --dir, or empty it.",
+        )
+    boot.stop_processes(read_json(layout.status) or {})
+    found = control_plane_binaries(progress)
+    fresh = not marker
+    port = int(marker.get("server", ":0").rpartition(":")[2])
+    layout.make()
+    marker |= {
+        "name": name,
+        "kubectl": str(found.binaries[components.KUBECTL]),
+        "mergedInto": marker.get("mergedInto", []),
+    }
+    write_private(layout.marker, json.dumps(marker, indent=1))
+    launch = boot.Launch(
+        context_name(name),
+        layout,
+        found.binaries,
+        options,
+        attached=attached,
+        remove=False,
+        timeout=timeout,
+        reserve=_ports(port),
+    )
+    try:
+        started = boot.launch(launch)
+    except BaseException:
+        if fresh:
+            shutil.rmtree(layout.root, ignore_errors=True)
+        raise
+    if marker.get("server") != started.server:
+        for path in marker["mergedInto"]:  # they would lead to the port it had before
+            with contextlib.suppress(OSError, ClusterError):
+                kubeconfig.merge(layout.kubeconfig, Path(path))
+    marker |= {"server": started.server, "version": started.version}
+    write_private(layout.marker, json.dumps(marker, indent=1))
+    return started
+
+
+def _ports(first: int) -> Callable[[], PortReservation]:
+    """Reserve the port it had before, then any."""
+    remembered = [first]
+    return lambda: PortReservation.prefer(remembered.pop() if remembered else None)
+
+
+def _merge(info: ClusterInfo, layout: Layout, target: Path, *, set_context: bool) -> ClusterInfo:
+    kubeconfig.merge(info.kubeconfig, target, set_context=set_context)
+    marker = read_json(layout.marker) or {}
+    merged: Sequence[str] = marker.get("mergedInto", [])
+    write_private(layout.marker, json.dumps(marker | {"mergedInto": sorted({*merged, str(target)})}, indent=1))
+    return ClusterInfo(**{**vars(info), "merged_into": target})
