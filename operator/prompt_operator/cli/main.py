@@ -1,0 +1,76 @@
+"""The command ``prompt-operator``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from prompt_operator import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="prompt-operator")
+def main() -> None:
+    """Deploy LLM prompts on Kubernetes: versioned, audited, with rollbacks that hold."""
+
+
+@main.command()
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Kubeconfig file. Default: the service account of the pod.",
+)
+@click.option("--context", help="Context of the kubeconfig. Default: its current one.")
+@click.option("--namespace", "-n", "namespaces", multiple=True, help="Namespace to serve; repeatable. Default: all.")
+@click.option("--health-port", type=int, default=8080, show_default=True, help="Port of /healthz and /readyz; 0: any.")
+@click.option("--health-host", default="0.0.0.0", show_default=True, help="Address of the probes.")  # noqa: S104
+@click.option("--workers", type=click.IntRange(1, 256), default=16, show_default=True, help="Objects at once.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least level of logs.",
+)
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Default: text on a terminal, else json.")
+def run(
+    kubeconfig: Path | None,
+    context: str | None,
+    namespaces: tuple[str, ...],
+    health_port: int,
+    health_host: str,
+    workers: int,
+    log_level: str,
+    log_format: str | None,
+) -> None:
+    """Run the operator, in a pod or with a kubeconfig."""
+    try:
+        import uvloop  # noqa: PLC0415
+
+        from prompt_operator.controller import logs  # noqa: PLC0415
+        from prompt_operator.controller.kube import NoClusterError  # noqa: PLC0415
+        from prompt_operator.controller.running import run as run_controller  # noqa: PLC0415
+        from prompt_operator.controller.settings import Settings  # noqa: PLC0415
+    except ImportError as error:
+        raise click.ClickException(f"{error}. Install it: pip install 'prompt-operator[operator]'") from error
+    logs.configure(log_level, as_json=log_format == "json" or (log_format is None and not sys.stderr.isatty()))
+    settings = Settings(
+        kubeconfig=kubeconfig,
+        context=context,
+        namespaces=namespaces,
+        workers=workers,
+        health_host=health_host,
+        health_port=health_port,
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_controller(settings))
+    except NoClusterError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

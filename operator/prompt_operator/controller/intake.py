@@ -75,7 +75,7 @@ def read_revision(raw: Mapping[str, Any]) -> Revision:
     """Read a PromptRevision without its content."""
     meta, spec = raw["metadata"], raw["spec"]
     cause = spec.get("cause") or {}
-    owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), {})
+    owner: Mapping[str, Any] = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), {})
     return Revision(
         namespace=meta["namespace"],
         name=meta["name"],

@@ -7,6 +7,7 @@ is the only retry that cannot act on what is no longer true.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -82,11 +83,11 @@ async def configuration_of(settings: Settings) -> Configuration:
     configuration = Configuration()
     try:
         if settings.kubeconfig is not None:
-            await load_kube_config(
+            await load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(settings.kubeconfig), context=settings.context, client_configuration=configuration
             )
         else:
-            load_incluster_config(client_configuration=configuration)
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         where = f"kubeconfig {settings.kubeconfig}" if settings.kubeconfig else "the pod's service account"
         raise NoClusterError(
@@ -104,9 +105,15 @@ class KubeClient:
         self._timeout = aiohttp.ClientTimeout(total=settings.request_timeout)
         self._page_size = settings.page_size
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """How the API server is trusted, and the client certificate if there is one."""
+        context: ssl.SSLContext = self._api.rest_client.ssl_context
+        return context
+
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def get(self, resource: Resource, name: str) -> Json:
         """Read one object."""
@@ -181,7 +188,7 @@ class KubeClient:
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = f"{self._api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
-            response = await self._api.rest_client.request(
+            response = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=self._timeout
             )
             data = await response.read()

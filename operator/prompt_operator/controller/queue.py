@@ -1,8 +1,8 @@
 """A work queue with the semantics of client-go's: levels, not edges.
 
-A key is in the queue once, however often it is added. No two workers have the same key. A key added while it is worked
-on is worked on again afterwards. Keys are taken in the order they were added, so a busy key cannot starve another: after
-its turn it goes to the end. A key that failed comes back after a delay that doubles with each failure; another reason to
+A key is in the queue once, however often it is added. No two workers have the same key. A key added while it is
+worked on is worked on again afterwards. Keys are taken in the order they were added, so a busy key cannot starve
+another: after its turn it goes to the end. A key that failed comes back after a delay that doubles with each failure; another reason to
 work on it brings it back at once.
 
 Not guaranteed: that every ``add`` leads to a turn of its own; several may share one.
@@ -84,7 +84,7 @@ class WorkQueue(Generic[K]):
     def failed(self, key: K, at_least: float = 0.0) -> float:
         """Give a key back to be tried again later; return the delay, which is no less than ``at_least``."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(self._retry_first * 2 ** (count - 1), self._retry_most)
+        delay: float = min(self._retry_first * 2.0 ** min(count - 1, 30), self._retry_most)
         delay = max(delay * random.uniform(0.75, 1.25), at_least)  # noqa: S311 - jitter, not a secret
         again = key in self._again
         self._again.discard(key)

@@ -18,7 +18,7 @@ from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.store import Key, Store
 from prompt_operator.lifecycle.observed import Observed, Ownership
 from prompt_operator.lifecycle.policies import decide
-from prompt_operator.lifecycle.rollback_policies import decide_rollback
+from prompt_operator.lifecycle.rollback_policies import ObservedRollback, decide_rollback
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +89,13 @@ class Reconciler:
             if observed is None:
                 return None
             # While the plan is made, what it is made on must stand still; what follows is the deployments' own work.
-            names = [] if observed.rollback.phase else [o.deployment.name for o in observed.deployments]
+            names = _to_plan_for(observed)
             async with self._locked([(key.namespace, name) for name in names]):
                 observed = self._store.observed_rollback(key.namespace, key.name)
                 if observed is None:
                     return None
+                if not _to_plan_for(observed) <= names:
+                    continue
                 decision = decide_rollback(observed, self._clock())
                 if decision.action is None:
                     return decision.look_again_after
@@ -120,6 +122,12 @@ class Reconciler:
             for key in sorted(set(deployments)):
                 await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
             yield
+
+
+def _to_plan_for(observed: ObservedRollback) -> set[str]:
+    if observed.rollback.phase not in ("", "Pending"):
+        return set()
+    return {o.deployment.name for o in observed.deployments}
 
 
 def _obstructed(observed: Observed) -> bool:

@@ -1,0 +1,180 @@
+"""kopf as the watching runtime: every event goes into the store, and nothing else happens here.
+
+Only low-level handlers are used. kopf's change-detecting handlers keep a copy of the whole spec in an annotation, which
+ends at 256 KiB and repeats the prompt, and what fails in ``on.event`` is never retried; so these handlers cannot fail,
+and all work is done from our own queue. No finalizer, no annotation and no status is ever written by kopf.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Any, Final
+
+import aiohttp
+import kopf
+import structlog
+from kubernetes.aio.client import Configuration
+
+from prompt_operator.api.names import (
+    AGENT_ROLLBACKS,
+    CONFIG_MAPS,
+    GROUP,
+    PROMPT_DEPLOYMENTS,
+    PROMPT_REVISIONS,
+    VERSION,
+)
+from prompt_operator.controller.kube import USER_AGENT
+from prompt_operator.controller.settings import Settings
+from prompt_operator.controller.store import Store
+from prompt_operator.controller.sync import OUR_CONFIG_MAPS
+
+log = structlog.get_logger(__name__)
+
+WATCHED: Final = (
+    (GROUP, VERSION, PROMPT_DEPLOYMENTS),
+    (GROUP, VERSION, PROMPT_REVISIONS),
+    (GROUP, VERSION, AGENT_ROLLBACKS),
+    ("", "v1", CONFIG_MAPS),
+)
+
+
+class Backoffs:
+    """Seconds between kopf's tries of one request: a few, short, with jitter, anew for each request."""
+
+    def __iter__(self) -> Iterator[float]:
+        for seconds in (0.1, 0.5, 1.0, 2.0, 3.0):
+            yield seconds * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
+
+
+class Hearing:
+    """When something was last heard from each watch, bookmarks included."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, float] = {}
+
+    def heard(self, path: str) -> None:
+        """Note that a watch made a sound."""
+        self._heard[path] = time.monotonic()
+
+    def forget(self) -> None:
+        """Begin anew, as after all watches were started again."""
+        self._heard.clear()
+
+    def silent_for(self, paths: Iterable[str], since: float) -> float:
+        """Return for how many seconds the most silent of the watches said nothing; one not begun counts from since."""
+        now = time.monotonic()
+        return max((now - self._heard.get(path, since) for path in paths), default=0.0)
+
+
+def watch_paths(namespaces: tuple[str, ...]) -> list[str]:
+    """Return the path of every watch there must be."""
+    paths = []
+    for group, version, plural in WATCHED:
+        prefix = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        paths += [f"{prefix}/namespaces/{ns}/{plural}" for ns in namespaces] or [f"{prefix}/{plural}"]
+    return paths
+
+
+class _HeardStream:
+    """The body of a watch, telling when a piece of it comes."""
+
+    def __init__(self, stream: aiohttp.StreamReader, heard: Callable[[], None]) -> None:
+        self._stream = stream
+        self._heard = heard
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        async for chunk in self._stream.iter_chunked(size):
+            self._heard()
+            yield chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def build_registry(
+    store: Store, configuration: Configuration, ssl_context: ssl.SSLContext, hearing: Hearing, settings: Settings
+) -> kopf.OperatorRegistry:
+    """Register the routing of every kind into the store, and the login with a session of bounded connections."""
+    registry = kopf.OperatorRegistry()
+
+    for group, version, plural in WATCHED:
+
+        async def route(event: kopf.RawEvent, plural: str = plural, **_: Any) -> None:
+            raw: Any = event["object"]
+            try:
+                if event["type"] == "DELETED":
+                    meta = raw["metadata"]
+                    store.remove(plural, meta["namespace"], meta["name"], meta["uid"])
+                else:
+                    store.put(plural, raw)
+            except (KeyError, ValueError, TypeError) as error:
+                log.warning(
+                    "ignored an object that is not what it should be",
+                    plural=plural,
+                    name=raw.get("metadata", {}).get("name"),
+                    error=type(error).__name__,
+                )
+
+        kopf.on.event(group, version, plural, registry=registry, id=f"route-{plural}")(route)
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        session = _session(configuration, ssl_context, hearing, len(watch_paths(settings.namespaces)))
+        return kopf.AiohttpSession(server=str(configuration.host), aiohttp_session=session)
+
+    return registry
+
+
+def _session(
+    configuration: Configuration, ssl_context: ssl.SSLContext, hearing: Hearing, watches: int
+) -> aiohttp.ClientSession:
+    async def authenticate_and_listen(
+        request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+    ) -> aiohttp.ClientResponse:
+        settings: dict[str, Any] = await configuration.auth_settings()
+        for auth in settings.values():
+            if auth["in"] == "header" and auth["value"]:
+                request.headers[auth["key"]] = auth["value"]
+        response = await handler(request)
+        if request.url.query.get("watch") == "true":
+            path = request.url.path
+            hearing.heard(path)
+            response.content = _HeardStream(response.content, lambda: hearing.heard(path))  # type: ignore[assignment]
+        return response
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=watches + 4, ssl=ssl_context),
+        headers={"User-Agent": USER_AGENT},
+        middlewares=(authenticate_and_listen,),
+    )
+
+
+def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
+    """Return kopf's settings, each for a measured reason."""
+    result = kopf.OperatorSettings()
+    result.peering.standalone = True  # a stranger's peering object must not pause us
+    result.scanning.disabled = True  # the kinds are known and checked before; no cluster-wide watch of CRDs
+    result.posting.enabled = False  # events are told by us, once, after the write
+    result.watching.label_selectors[CONFIG_MAPS] = OUR_CONFIG_MAPS
+    result.watching.chunk_size = settings.page_size
+    result.watching.inactivity_timeout = 75  # seconds; the API server sends a bookmark about every 60
+    result.watching.reconnect_backoff = 0.1
+    result.queueing.worker_limit = None  # a limit here blocks by idle workers; our own queue bounds the work
+    result.queueing.idle_timeout = 1.0  # seconds a worker keeps the last event of an object in memory
+    result.networking.request_timeout = settings.request_timeout
+    result.networking.error_backoffs = Backoffs()
+    return result
+
+
+async def watch(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+    """Watch until told to stop by a signal. Raises what kopf cannot recover from, such as an error in a watch."""
+    await kopf.operator(
+        registry=registry,
+        settings=kopf_settings(settings),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+    )
