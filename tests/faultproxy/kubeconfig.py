@@ -76,8 +76,8 @@ def read_kubeconfig(path: Path) -> Upstream:
     return upstream
 
 
-def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str | None, namespace: str | None) -> Path:
-    """Write a kubeconfig for clients of the proxy; without a token they act as the proxy's own identity."""
+def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str, namespace: str | None) -> Path:
+    """Write a kubeconfig for clients of the proxy."""
     context = {"cluster": _NAME, "user": _NAME} | ({"namespace": namespace} if namespace else {})
     content = {
         "apiVersion": "v1",
@@ -89,7 +89,7 @@ def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str | None, n
                 "cluster": {"server": server, "certificate-authority-data": base64.b64encode(ca).decode()},
             }
         ],
-        "users": [{"name": _NAME, "user": {"token": token} if token else {}}],
+        "users": [{"name": _NAME, "user": {"token": token}}],
         "contexts": [{"name": _NAME, "context": context}],
     }
     path.touch(mode=0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import tempfile
 import threading
@@ -44,6 +45,7 @@ class FaultProxy:
         self._upstream = upstream
         self._auth = auth
         self._authority = Authority("fault proxy")
+        self._admin_token = secrets.token_urlsafe()  # no other process on this machine is to be admin by it
         self._own_directory = tempfile.TemporaryDirectory(prefix="faultproxy-") if directory is None else None
         self._directory = Path(self._own_directory.name) if self._own_directory else directory or Path()
         # Bound for the proxy's whole life and never listening: keeps the port ours while the proxy is down.
@@ -104,7 +106,9 @@ class FaultProxy:
 
     def write_kubeconfig(self, path: Path, *, token: str | None = None, namespace: str | None = None) -> Path:
         """Write one more kubeconfig that leads to the proxy, e.g. with the token of another service account."""
-        return write_kubeconfig(path, server=self.url, ca=self._authority.pem, token=token, namespace=namespace)
+        return write_kubeconfig(
+            path, server=self.url, ca=self._authority.pem, token=token or self._admin_token, namespace=namespace
+        )
 
     def arm(self, fault: Fault) -> Armed:
         """Let a fault act from now on. Faults act in the order in which they were armed."""
@@ -167,7 +171,8 @@ class FaultProxy:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._gateway = Gateway(UpstreamClient(self._upstream, self._auth, self._directory), self.trace)
+        client = UpstreamClient(self._upstream, self._auth, self._admin_token, self._directory)
+        self._gateway = Gateway(client, self.trace)
         self._context = self._authority.server_context(self._directory)
         self._web = web.Server(
             self._gateway.handle,

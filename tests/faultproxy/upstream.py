@@ -41,7 +41,8 @@ class UpstreamAuth(enum.Enum):
     """As whom the proxy talks to the API server.
 
     A client certificate cannot pass a proxy that terminates TLS. A bearer token can: with CLIENT_TOKEN a request that
-    carries one keeps its identity and any other is the admin's; with ADMIN everything is the admin's.
+    carries one keeps its identity and any other is the admin's; with ADMIN everything is the admin's. The token that
+    stands in the proxy's own kubeconfig, since kubectl asks for a password without any, means the admin.
     """
 
     CLIENT_TOKEN = "client-token"
@@ -51,9 +52,10 @@ class UpstreamAuth(enum.Enum):
 class UpstreamClient:
     """Sends requests on to the API server. Used on the proxy's loop only."""
 
-    def __init__(self, upstream: Upstream, auth: UpstreamAuth, directory: Path) -> None:
+    def __init__(self, upstream: Upstream, auth: UpstreamAuth, admin_token: str, directory: Path) -> None:
         self._upstream = upstream
         self._auth = auth
+        self._admin_header = f"Bearer {admin_token}"
         self._admin = _session(upstream, directory, as_admin=True)
         self._bearer = _session(upstream, directory, as_admin=False)
 
@@ -62,7 +64,8 @@ class UpstreamClient:
     ) -> aiohttp.ClientResponse:
         """Send a request and return the response as soon as its headers are here, body unread and still encoded."""
         passed = end_to_end(headers)
-        own_identity = self._auth is UpstreamAuth.CLIENT_TOKEN and "Authorization" in passed
+        is_admin = passed.get("Authorization", self._admin_header) == self._admin_header
+        own_identity = self._auth is UpstreamAuth.CLIENT_TOKEN and not is_admin
         if not own_identity:
             passed.popall("Authorization", None)
             if self._upstream.token:

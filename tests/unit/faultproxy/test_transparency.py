@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+import yaml
 from aiohttp import web
 
 from tests.faultproxy import FaultProxy, KubeconfigError, UpstreamAuth
@@ -199,6 +200,23 @@ async def test_an_upgrade_is_refused_with_a_reason(client: Client) -> None:
 async def test_the_proxy_shows_its_own_client_certificate_to_the_api_server(client: Client, upstream: Server) -> None:
     await client.send("GET", PODS)
     assert (upstream.received[0].user, upstream.received[0].header("Authorization")) == ("admin", None)
+
+
+async def test_the_token_of_the_proxys_own_kubeconfig_means_the_admin(
+    client: Client, proxy: FaultProxy, upstream: Server
+) -> None:
+    token = yaml.safe_load(proxy.kubeconfig.read_text())["users"][0]["user"]["token"]
+    await client.send("GET", PODS, headers={"Authorization": f"Bearer {token}"})
+    assert (upstream.received[0].user, upstream.received[0].header("Authorization")) == ("admin", None)
+
+
+async def test_another_identity_gets_a_kubeconfig_of_its_own(proxy: FaultProxy, tmp_path: Path) -> None:
+    path = proxy.write_kubeconfig(tmp_path / "sa.kubeconfig", token="sa-token", namespace="team")
+    content = yaml.safe_load(path.read_text())
+    assert content["users"][0]["user"] == {"token": "sa-token"}
+    assert content["contexts"][0]["context"]["namespace"] == "team"
+    assert content["clusters"][0]["cluster"]["server"] == proxy.url
+    assert path.stat().st_mode & 0o077 == 0
 
 
 async def test_a_clients_token_passes_without_the_certificate_that_would_outrank_it(
