@@ -134,7 +134,7 @@ def _session(
     async def authenticate_and_listen(
         request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
     ) -> aiohttp.ClientResponse:
-        settings: dict[str, Any] = await configuration.auth_settings()
+        settings: Any = await configuration.auth_settings()
         for auth in settings.values():
             if auth["in"] == "header" and auth["value"]:
                 request.headers[auth["key"]] = auth["value"]
