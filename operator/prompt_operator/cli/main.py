@@ -72,5 +72,18 @@ def run(
         raise click.ClickException(str(error)) from error
 
 
+def _add_commands_of_the_cluster() -> None:
+    """Add what needs the local cluster's dependencies, where they are installed."""
+    try:
+        from prompt_operator.cli.cluster import cluster  # noqa: PLC0415
+        from prompt_operator.cli.demo.command import demo  # noqa: PLC0415
+    except ImportError:
+        return
+    main.add_command(cluster)
+    main.add_command(demo)
+
+
+_add_commands_of_the_cluster()
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,1 @@
+"""``prompt-operator demo``: the whole story, told on the embedded Kubernetes with the real operator."""

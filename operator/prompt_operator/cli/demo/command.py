@@ -1,0 +1,137 @@
+"""The command: a cluster, the CRDs, the operator, the story, and what is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from prompt_operator import cluster
+from prompt_operator.cli.demo.keeper import operator_command
+from prompt_operator.cli.demo.stage import DemoError, Stage
+from prompt_operator.cli.demo.story import tell
+from prompt_operator.cli.files import crd_directory
+
+CLUSTER_NAME: Final = "prompt-operator-demo"
+_READY_WITHIN: Final = 60.0  # seconds
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the cluster and the operator running, to try things out.")
+def demo(*, keep: bool) -> None:
+    """Show the whole story on an embedded Kubernetes: ship, edit, roll back, and Git cannot undo it."""
+    console = Console(highlight=False)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # asked to end, leave as with Ctrl-C: nothing keeps running
+        signal.signal(number, signal.default_int_handler)
+    try:
+        if keep:
+            _kept(console)
+        else:
+            with cluster.Cluster.ephemeral(name=CLUSTER_NAME) as running, tempfile.TemporaryDirectory() as workdir:
+                stage = _stage(console, running.kubectl, running.kubeconfig, Path(workdir))
+                with _operator(running.kubeconfig, Path(workdir, "operator.log")):
+                    tell(stage)
+            _say_what_next(console)
+    except (DemoError, cluster.ClusterError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.Abort from None
+
+
+def _kept(console: Console) -> None:
+    """Tell the story on a cluster that stays; when it does not come out well, nothing stays."""
+    if cluster.status(CLUSTER_NAME).state is not cluster.State.ABSENT:
+        raise DemoError(
+            f"The cluster of an earlier demo is still there. End it: prompt-operator cluster down --name {CLUSTER_NAME}"
+        )
+    info = cluster.up(CLUSTER_NAME)
+    try:
+        assert info.kubectl is not None
+        workdir = info.state_dir / "demo"
+        workdir.mkdir()
+        stage = _stage(console, info.kubectl, info.kubeconfig, workdir)
+        log_file = workdir / "operator.log"
+        keeper = [sys.executable, "-m", "prompt_operator.cli.demo.keeper"]
+        subprocess.Popen(
+            [*keeper, CLUSTER_NAME, str(info.kubeconfig), str(log_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        _wait_until_ready(log_file, None)
+        tell(stage)
+    except BaseException:
+        cluster.down(CLUSTER_NAME)
+        raise
+    _say_what_next(console, info, workdir)
+
+
+def _stage(console: Console, kubectl: Path, kubeconfig: Path, workdir: Path) -> Stage:
+    stage = Stage(console, kubectl, kubeconfig, workdir)
+    console.print("A Kubernetes control plane is up. The operator's kinds are installed:")
+    os.symlink(crd_directory(), workdir / "crds")
+    stage.kubectl("apply", "--server-side", "-f", "crds/")
+    crds = [f"crd/{p}.promptoperator.io" for p in ("promptdeployments", "promptrevisions", "agentrollbacks")]
+    stage.kubectl("wait", "--for=condition=Established", *crds, show=False)
+    return stage
+
+
+@contextlib.contextmanager
+def _operator(kubeconfig: Path, log_file: Path) -> Iterator[None]:
+    """Run the operator for the length of a block."""
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(operator_command(kubeconfig), stdout=log, stderr=log)
+    try:
+        _wait_until_ready(log_file, process)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(log_file: Path, process: subprocess.Popen[bytes] | None) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    while True:
+        said = log_file.read_text(encoding="utf-8") if log_file.exists() else ""
+        if '"event": "ready"' in said:
+            return
+        if (process and process.poll() is not None) or time.monotonic() > deadline:
+            raise DemoError(f"The operator did not become ready. Its last words:\n{said[-2000:]}")
+        time.sleep(0.05)
+
+
+def _say_what_next(console: Console, info: cluster.ClusterInfo | None = None, workdir: Path | None = None) -> None:
+    console.print()
+    if info is None or info.kubectl is None:
+        console.print("[bold]That was all of it; nothing is left running.[/bold] To try things yourself:")
+        console.print("  prompt-operator demo --keep      # tells it again and leaves the cluster up")
+        console.print(
+            "  kubectl explain promptdeployment.spec    # on that cluster: what may be written", soft_wrap=True
+        )
+        return
+    console.print("[bold]The cluster and the operator are still running.[/bold] Try:")
+    for line in (
+        f"export KUBECONFIG={info.kubeconfig} PATH={info.kubectl.parent}:$PATH",
+        f"cd {workdir}                               # the files of the story",
+        "kubectl edit promptdeployment triage         # change the text, and look at what is live",
+        "kubectl get promptrevisions -w               # in another terminal",
+        "kubectl delete configmap triage-prompt       # it is back at once",
+        "kubectl explain promptdeployment.spec        # what may be written",
+        f"prompt-operator cluster down --name {CLUSTER_NAME}   # when you are done",
+    ):
+        console.print(f"  {line}", soft_wrap=True)
