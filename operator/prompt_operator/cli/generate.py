@@ -1,15 +1,29 @@
-"""Write what is made from the models: the CRDs. Run by ``make crds``; a test fails when the files have drifted."""
+"""Write what is made from the code: the CRDs, and tables of the README. Run by ``make crds``; a test finds drift."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from prompt_operator.api.crd import all_crds
+from prompt_operator.api.phases import TERMINAL, TRANSITIONS, Phase
+from prompt_operator.controller.preflight import RIGHTS
 
 _HEADER = "# Made from the models by `make crds`. Change the models, not this file.\n"
+_MEANING = {
+    Phase.Proposed: "made from an edit, a promotion or a git revert",
+    Phase.ABRunning: "measured against what is live",
+    Phase.ABPassed: "has passed what was asked of it, and waits to ship",
+    Phase.ABFailed: "was measured, and is not better",
+    Phase.Shipped: "went live",
+    Phase.Monitoring: "is live and watched",
+    Phase.Regressed: "is found worse, by measurement or by a person",
+    Phase.RolledBack: "was taken back",
+    Phase.Rejected: "ended before it was live: superseded, quarantined, or by a person",
+}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -27,10 +41,38 @@ def crd_files() -> dict[str, str]:
     }
 
 
+def lifecycle_table() -> str:
+    """Return the lifecycle as a Markdown table."""
+    rows = ["| phase | meaning | may be followed by |", "| --- | --- | --- |"]
+    for phase, after in TRANSITIONS.items():
+        following = "nothing" if phase in TERMINAL else ", ".join(f"`{p}`" for p in after)
+        rows.append(f"| `{phase}` | {_MEANING[phase]} | {following} |")
+    return "\n".join(rows)
+
+
+def rights_table() -> str:
+    """Return the rights the operator needs as a Markdown table."""
+    rows = ["| API group | resource | verbs |", "| --- | --- | --- |"]
+    for (group, resource, subresource), verbs in RIGHTS.items():
+        name = f"{resource}/{subresource}" if subresource else resource
+        rows.append(f"| {f'`{group}`' if group else 'core'} | `{name}` | {', '.join(verbs)} |")
+    return "\n".join(rows)
+
+
+def readme_with_tables(text: str) -> str:
+    """Return the README with its generated tables made anew."""
+    for name, table in (("lifecycle", lifecycle_table()), ("rights", rights_table())):
+        block = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
+        text = block.sub(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, count=1)  # type: ignore[misc]
+    return text
+
+
 def main() -> None:
-    """Write the files into crds/ of the current directory."""
+    """Write the files into the current directory, which is the top of a checkout."""
     for name, text in crd_files().items():
         Path("crds", name).write_text(text, encoding="utf-8")
+    readme = Path("README.md")
+    readme.write_text(readme_with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

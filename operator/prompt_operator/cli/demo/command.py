@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def _kept(console: Console) -> None:
     """Tell the story on a cluster that stays; when it does not come out well, nothing stays."""
     if cluster.status(CLUSTER_NAME).state is not cluster.State.ABSENT:
         raise DemoError(
-            f"The cluster of an earlier demo is still there. End it: prompt-operator cluster down --name {CLUSTER_NAME}"
+            f"The cluster of an earlier demo is still there. End it: {_command()} cluster down --name {CLUSTER_NAME}"
         )
     info = cluster.up(CLUSTER_NAME)
     try:
@@ -119,7 +120,7 @@ def _say_what_next(console: Console, info: cluster.ClusterInfo | None = None, wo
     console.print()
     if info is None or info.kubectl is None:
         console.print("[bold]That was all of it; nothing is left running.[/bold] To try things yourself:")
-        console.print("  prompt-operator demo --keep      # tells it again and leaves the cluster up")
+        console.print(f"  {_command()} demo --keep      # tells it again and leaves the cluster up", soft_wrap=True)
         console.print(
             "  kubectl explain promptdeployment.spec    # on that cluster: what may be written", soft_wrap=True
         )
@@ -132,6 +133,11 @@ def _say_what_next(console: Console, info: cluster.ClusterInfo | None = None, wo
         "kubectl get promptrevisions -w               # in another terminal",
         "kubectl delete configmap triage-prompt       # it is back at once",
         "kubectl explain promptdeployment.spec        # what may be written",
-        f"prompt-operator cluster down --name {CLUSTER_NAME}   # when you are done",
+        f"{_command()} cluster down --name {CLUSTER_NAME}   # when you are done",
     ):
         console.print(f"  {line}", soft_wrap=True)
+
+
+def _command() -> str:
+    """Return how the user may call this program again from anywhere."""
+    return "prompt-operator" if shutil.which("prompt-operator") else str(Path(sys.argv[0]).absolute())
