@@ -61,9 +61,8 @@ def content_of(prompt: Mapping[str, Any]) -> Content:
     Raises ContentError when the prompt is malformed, holds a number JSON cannot carry exactly, or is larger than
     ``MAX_CONTENT_BYTES``.
     """
-    members = canonical_members(prompt)
     try:
-        canonical = rfc8785.dumps(members)
+        canonical = rfc8785.dumps(canonical_members(prompt))
     except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
         raise ContentError(
             Reason.PromptInvalid, f"spec.prompt has no canonical JSON form: {type(error).__name__}"
@@ -185,7 +184,9 @@ def _variable(value: Any, index: int) -> dict[str, Any]:
     where = f"variables[{index}]"
     known = {"name", "type", "required", "default", "description"}
     variable = _significant(_known(value, where, known), _VARIABLE_DEFAULTS)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(variable.get("name", ""))):
+    if not all(isinstance(v, bool if name == "required" else str) for name, v in variable.items()):
+        raise ContentError(Reason.PromptInvalid, f"spec.prompt.{where} takes strings, and a boolean for required.")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable.get("name", "")):
         raise ContentError(Reason.PromptInvalid, f"spec.prompt.{where}.name must be an identifier.")
     if variable.get("type", "string") not in VARIABLE_TYPES:
         raise ContentError(
@@ -197,6 +198,8 @@ def _variable(value: Any, index: int) -> dict[str, Any]:
 def _model(value: Any) -> dict[str, Any]:
     model = _known(value, "model", {"provider", "name", "parameters"})
     parameters = _free(_object(model.get("parameters") or {}, "model.parameters"), "model.parameters")
+    if not all(isinstance(model.get(name) or "", str) for name in ("provider", "name")):
+        raise ContentError(Reason.PromptInvalid, "spec.prompt.model takes strings for provider and name.")
     return _significant({**model, "parameters": parameters}, {})
 
 
@@ -211,10 +214,10 @@ def _free(value: Any, where: str) -> Any:
     return value
 
 
-def _number(value: float, where: str) -> float:
-    if not math.isfinite(value):
+def _number(value: int | float, where: str) -> int | float:  # noqa: PYI041 - an integer may be too large for a float
+    if isinstance(value, float) and not math.isfinite(value):
         raise ContentError(Reason.PromptInvalid, f"spec.prompt.{where} is {value}, which JSON cannot carry.")
-    if abs(value) > MAX_SAFE_INTEGER and float(value).is_integer():
+    if abs(value) > MAX_SAFE_INTEGER and value % 1 == 0:
         raise ContentError(
             Reason.PromptInvalid,
             f"spec.prompt.{where} is an integer beyond 2^53, which not every JSON reader keeps exact. "

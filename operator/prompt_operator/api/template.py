@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import jinja2
 import jinja2.meta
+import jinja2.sandbox
 from chevron.tokenizer import ChevronError, tokenize
 
 from prompt_operator.api.content import ContentError
@@ -107,17 +108,40 @@ def _in_fstring(text: str) -> set[str]:
     return _identifiers(used)
 
 
+class _Unevaluated(dict[str, Any]):
+    """Filters and tests of any name, none of which may run: the agent brings its own, and only the agent renders."""
+
+    def get(self, _name: str, _default: Any = None) -> Any:
+        return _never_run
+
+
+@jinja2.pass_context  # which Jinja2 does not evaluate ahead of rendering
+def _never_run(*_args: Any) -> Any:
+    raise AssertionError("a template is never rendered here")
+
+
+class _ParsingOnly(jinja2.sandbox.SandboxedEnvironment):
+    """Jinja2 folds constants while it looks for variables; ``{{ 9 ** 9 ** 9 }}`` must not be computed here."""
+
+    intercepted_binops = frozenset(jinja2.sandbox.SandboxedEnvironment.default_binop_table)
+    intercepted_unops = frozenset(jinja2.sandbox.SandboxedEnvironment.default_unop_table)
+
+    def __init__(self) -> None:
+        super().__init__(autoescape=False)
+        self.filters: dict[str, Any] = _Unevaluated()
+        self.tests: dict[str, Any] = _Unevaluated()
+
+
 def _in_jinja2(text: str) -> set[str]:
-    environment = jinja2.Environment(autoescape=False)  # noqa: S701 - parsed only, nothing is ever rendered
     try:
-        tree = environment.parse(text)
+        tree = _ParsingOnly().parse(text)
+        if any(True for _ in jinja2.meta.find_referenced_templates(tree)):
+            raise _MalformedError("include, import and extends cannot be resolved from one prompt")
+        return set(jinja2.meta.find_undeclared_variables(tree))
     except jinja2.TemplateSyntaxError as error:
         raise _MalformedError(f"syntax error in line {error.lineno}") from None
     except RecursionError:
         raise _MalformedError("it is nested too deeply") from None
-    if any(True for _ in jinja2.meta.find_referenced_templates(tree)):
-        raise _MalformedError("include, import and extends cannot be resolved from one prompt")
-    return set(jinja2.meta.find_undeclared_variables(tree))
 
 
 def _identifiers(names: set[str]) -> set[str]:

@@ -17,7 +17,7 @@ def seconds(moment: datetime) -> str:
 
 def read(text: str) -> datetime:
     """Read a moment. Raises ValueError when it is none."""
-    return datetime.fromisoformat(text)
+    return datetime.fromisoformat(text.upper())  # RFC 3339 allows a small t and z, and the API server takes them
 
 
 def next_moment(now: datetime, after: str) -> str:
