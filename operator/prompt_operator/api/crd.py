@@ -86,8 +86,9 @@ _PROMPT_RULES: Final = [
         "text is larger than 256 KiB; shorten it, or load what is long at run time",
     ),
     _rule(
-        # Characters here: counting bytes of so many messages exceeds the cost CEL may have. The controller counts bytes.
-        f"!has(self.messages) || self.messages.map(m, has(m.content) ? size(m.content) : 0).sum() <= {MAX_CONTENT_BYTES}",
+        # Characters: counting the bytes of so many messages exceeds the cost CEL may have. The controller counts bytes.
+        "!has(self.messages) || self.messages.map(m, has(m.content) ? size(m.content) : 0).sum()"
+        f" <= {MAX_CONTENT_BYTES}",
         "messages are together larger than 256 KiB; shorten them, or load what is long at run time",
     ),
 ]

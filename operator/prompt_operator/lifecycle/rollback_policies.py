@@ -64,9 +64,9 @@ def _begin(observed: ObservedRollback, cases: Sequence[Case], now: datetime) -> 
         return _fail(rollback, Problem(Reason.Expired, message), now)
     if earlier := _unfinished_before(rollback, observed.others):
         return _wait_for(rollback, earlier, now, expires)
+    if pressed := _pressed_before(rollback, observed.others, cases):
+        return _fail(rollback, Problem(Reason.AlreadyActive, pressed), now)
     try:
-        if pressed := _pressed_before(rollback, observed.others, cases):
-            raise RefusedError(Reason.AlreadyActive, pressed)
         steps = plan(rollback.spec, cases)
     except RefusedError as refusal:
         return _fail(rollback, refusal.problem, now)
@@ -126,9 +126,10 @@ def _unfinished_before(rollback: Rollback, others: Sequence[Rollback]) -> Rollba
 
 
 def _pressed_before(rollback: Rollback, others: Sequence[Rollback], cases: Sequence[Case]) -> str:
-    """Say so when another rollback finished after this one was asked for: two people pressing the button step back once.
+    """Say so when another rollback finished after this one was asked for.
 
-    Creation times have seconds only, so the order is that of resource versions, which the API server counts upwards.
+    So two people pressing the button step back once. Creation times have seconds only, so the order is that of
+    resource versions, which the API server counts upwards.
     """
     targets = ("targetHash", "targetVersion", "targetRevision", "targetTime")
     if any(rollback.spec.get(t) is not None for t in targets):
