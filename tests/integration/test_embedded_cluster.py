@@ -379,6 +379,16 @@ def test_the_context_is_written_only_where_asked_and_taken_out_again(home):
     assert left["current-context"] == "mine"
 
 
+def test_an_up_that_may_not_write_the_context_starts_nothing(home):
+    named = home / "named"
+    named.write_text("not a kubeconfig", encoding="utf-8")
+    refused = run("up", "--kubeconfig", str(named))
+    assert refused.returncode == 1
+    assert "is not a kubeconfig" in refused.stderr
+    assert status().state is State.ABSENT
+    assert mentioning(str(home / "state")) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing(home, number):
     with subprocess.Popen(cli("up"), start_new_session=True, stderr=subprocess.PIPE, text=True) as process:

@@ -99,13 +99,21 @@ def up(
     layout = _layout(name, directory)
     with _locked(layout, progress):
         info = _inspect(name, layout)
-        if info.state is State.RUNNING:
+        before = info.state
+        if before is State.RUNNING:
             progress.say(f"Cluster {name!r} runs already.")
         else:
             _start(name, layout, options or Options(), timeout, progress)
+        try:
             info = _inspect(name, layout)
-        if merge_into is not None:
-            info = _merge(info, layout, merge_into.absolute(), set_context=set_context)
+            if merge_into is not None:
+                info = _merge(info, layout, merge_into.absolute(), set_context=set_context)
+        except BaseException:
+            if before is State.ABSENT:
+                _stop(name, layout)
+            elif before is not State.RUNNING:
+                boot.stop_processes(read_json(layout.status) or {})  # its data was there before and stays
+            raise
         return info
 
 
@@ -147,18 +155,9 @@ def down(name: str = APP, directory: Path | None = None, *, progress: Progress |
     progress = progress or ConsoleProgress()
     layout = _layout(name, directory)
     with _locked(layout, progress):
-        marker = read_json(layout.marker)
-        if marker is None:
+        if read_json(layout.marker) is None:
             return False
-        boot.stop_processes(read_json(layout.status) or {})
-        for path in marker.get("mergedInto", []):
-            with contextlib.suppress(OSError):  # that file is the user's, and may be gone
-                kubeconfig.unmerge(Path(path), context_name(name))
-        # The marker last: without it a rest would count as somebody else's directory.
-        for path in layout.root.iterdir():
-            if path != layout.marker:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.rmtree(layout.root)
+        _stop(name, layout)
         return True
 
 
@@ -269,6 +268,19 @@ def _start(
     marker |= {"server": started.server, "version": started.version}
     write_private(layout.marker, json.dumps(marker, indent=1))
     return started
+
+
+def _stop(name: str, layout: Layout) -> None:
+    """End the processes and remove the files of a cluster that has a marker."""
+    boot.stop_processes(read_json(layout.status) or {})
+    for path in (read_json(layout.marker) or {}).get("mergedInto", []):
+        with contextlib.suppress(OSError, ClusterError):  # that file is the user's, and may have become anything
+            kubeconfig.unmerge(Path(path), context_name(name))
+    # The marker last: without it a rest would count as somebody else's directory.
+    for path in layout.root.iterdir():
+        if path != layout.marker:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(layout.root)
 
 
 def _ports(first: int) -> Callable[[], PortReservation]:

@@ -69,7 +69,9 @@ class ProcessId:
         with contextlib.suppress(ProcessLookupError):
             try:
                 handle = os.pidfd_open(self.pid)
-            except PermissionError:  # a sandbox that forbids the call
+            except ProcessLookupError:
+                return
+            except OSError:  # a sandbox that does not allow or know the call
                 if self.is_alive():
                     os.kill(self.pid, number)
                 return
