@@ -22,7 +22,9 @@ HashPrefix = Annotated[str, StringConstraints(max_length=71, pattern=HASH_PREFIX
 #: Status holds an empty hash while there is none.
 AnyHash = Annotated[str, StringConstraints(max_length=71)]
 #: RFC 3339 in UTC. What orders events carries microseconds, since one second can see several switches.
-Time = Annotated[str, StringConstraints(max_length=32), WithJsonSchema({"type": "string", "format": "date-time"})]
+#: Bounded, and of four-digit years: Python knows no year 0, which the API server's date-time lets through.
+_TIME = {"type": "string", "format": "date-time", "maxLength": 35, "pattern": "^[1-9]"}
+Time = Annotated[str, StringConstraints(max_length=35), WithJsonSchema(_TIME)]
 
 
 class ApiModel(BaseModel):

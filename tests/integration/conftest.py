@@ -1,0 +1,30 @@
+"""What the tests of the whole share: namespaces that several tests of one module work in."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from prompt_operator.cluster import Cluster
+from tests.support.operator_process import OperatorProcess
+from tests.support.user import User
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def new_user(cluster: Cluster) -> Callable[[], User]:
+    """Make users, each in a namespace of their own, for fixtures that outlive one test."""
+
+    def make() -> User:
+        made = User(cluster.kubectl, cluster.kubeconfig, f"shared-{next(_numbers)}")
+        made.kubectl("create", "namespace", made.namespace)
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def team(new_user: Callable[[], User], shared_operator: OperatorProcess) -> User:
+    """A user whose namespace all tests of a module share, served by the shared operator."""
+    return new_user()
