@@ -1,4 +1,4 @@
-"""Write what is made from the code: the CRDs, and tables of the README. Run by ``make crds``; a test finds drift."""
+"""Write what is made from the code: CRDs, roles, and tables of the README. Run by ``make crds``; a test finds drift."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prompt_operator.api.phases import TERMINAL, TRANSITIONS, Phase
 from prompt_operator.controller.preflight import RIGHTS
 
 _HEADER = "# Made from the models by `make crds`. Change the models, not this file.\n"
+_ROLE_HEADER = "# Made from controller/preflight.py by `make crds`. Change RIGHTS there, not this file.\n"
 _MEANING = {
     Phase.Proposed: "made from an edit, a promotion or a git revert",
     Phase.ABRunning: "measured against what is live",
@@ -39,6 +40,24 @@ def crd_files() -> dict[str, str]:
         f"{crd['spec']['names']['plural']}.yaml": _HEADER + yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=118)
         for crd in all_crds()
     }
+
+
+def role_files() -> dict[str, str]:
+    """Return the manifests of the operator's roles by their path: what preflight asks for, and nothing else."""
+    rules = [
+        {"apiGroups": [group], "resources": [f"{name}/{sub}" if sub else name], "verbs": list(verbs)}
+        for (group, name, sub), verbs in RIGHTS.items()
+    ]
+    kinds = {"manifests/default/clusterrole.yaml": "ClusterRole", "manifests/namespaced/role.yaml": "Role"}
+    return {
+        path: _ROLE_HEADER + yaml.dump(_role(kind, rules), Dumper=_Dumper, sort_keys=False)
+        for path, kind in kinds.items()
+    }
+
+
+def _role(kind: str, rules: list[dict[str, list[str]]]) -> dict[str, Any]:
+    version = "rbac.authorization.k8s.io/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "prompt-operator"}, "rules": rules}
 
 
 def lifecycle_table() -> str:
@@ -71,6 +90,8 @@ def main() -> None:
     """Write the files into the current directory, which is the top of a checkout."""
     for name, text in crd_files().items():
         Path("crds", name).write_text(text, encoding="utf-8")
+    for path, text in role_files().items():
+        Path(path).write_text(text, encoding="utf-8")
     readme = Path("README.md")
     readme.write_text(readme_with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
