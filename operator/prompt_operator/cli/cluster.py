@@ -13,6 +13,7 @@ import click
 
 from prompt_operator import cluster as embedded
 from prompt_operator.cluster import ClusterInfo, State
+from prompt_operator.cluster.sources import control_plane_binaries
 
 _DEFAULT_NAME = "prompt-operator"
 _WATCH_INTERVAL = 0.5
@@ -75,6 +76,13 @@ def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_contex
             with contextlib.suppress(KeyboardInterrupt):
                 _watch(name, directory)
         click.echo(f"Cluster {name!r} is down; nothing of it is left.")
+
+
+@cluster.command("binaries")
+def binaries() -> None:
+    """Find the binaries, or build them now, and print where they are. Fit for KUBEBUILDER_ASSETS of other projects."""
+    with _told_plainly():
+        click.echo(control_plane_binaries().binaries["kubectl"].parent)
 
 
 @cluster.command("status")
