@@ -21,6 +21,7 @@ from prompt_operator.api.names import (
     ONE_OFF_MANAGERS,
 )
 from prompt_operator.api.phases import SHIPPED, TERMINAL, Phase, Trigger
+from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Observed, Ownership, PlannedRollback, Revision
 
 
@@ -63,20 +64,25 @@ class Case:
     def _in_config_map(self) -> Shipment | None:
         """The revision the ConfigMap truthfully holds.
 
-        A revision goes live once. So a ConfigMap that was set back by hand to an older version names one that is
-        recorded and not the newest: that is tampering, and not the truth.
+        A revision goes live once, and after all others that did. So a ConfigMap that was set back by hand to an older
+        version names one that is recorded and not the newest; one that never could go live was not switched to by us.
+        Either is tampering, and not the truth.
         """
         held = self.config_map
         if held is None or not held.whole:
             return None
         revision = self.by_number.get(_number(held.record.get("revision")))
-        time = str(held.record.get("activatedTime") or "")
-        if revision is None or not time or not held.content_hash == revision.hash == held.record.get("hash"):
+        if revision is None or not held.content_hash == revision.hash == held.record.get("hash"):
             return None
-        newest = max(self._recorded.items(), key=lambda item: (item[1], item[0]), default=None)
-        if revision.number in self._recorded and newest and revision.number != newest[0]:
+        newest, newest_time = max(self._recorded.items(), key=lambda item: (item[1], item[0]), default=(0, ""))
+        if revision.number in self._recorded:
+            return Shipment(revision, newest_time) if revision.number == newest else None
+        time = held.record.get("activatedTime")
+        if not times.is_written(time) or str(time) <= newest_time:
             return None
-        return Shipment(revision, self._recorded.get(revision.number, time))
+        if revision.phase in TERMINAL or revision.hash in self.quarantine:
+            return None
+        return Shipment(revision, str(time))
 
     @cached_property
     def shipments(self) -> tuple[Shipment, ...]:
@@ -84,6 +90,11 @@ class Case:
         found = {number: Shipment(self.by_number[number], time) for number, time in self._recorded.items()}
         if held := self._in_config_map:
             found[held.revision.number] = held
+        newest = max((s.time for s in found.values()), default="~")
+        for number in {r.baseline_revision for r in self.revisions} - found.keys():
+            # Its status was lost, but a later revision says that it was live.
+            if (revision := self.by_number.get(number)) and (time := times.since(revision.created)) < newest:
+                found[number] = Shipment(revision, time)
         return tuple(sorted(found.values(), key=lambda s: (s.time, s.revision.number)))
 
     @cached_property
@@ -118,11 +129,26 @@ class Case:
 
     def was_live(self, content_hash: str) -> bool:
         """Tell whether a content ever was live."""
-        return any(s.revision.hash == content_hash for s in self.shipments)
+        return content_hash in self._shipped_hashes
+
+    @cached_property
+    def _shipped_hashes(self) -> frozenset[str]:
+        return frozenset(s.revision.hash for s in self.shipments)
+
+    @cached_property
+    def newest_with(self) -> Mapping[str, Revision]:
+        """Hash → the newest revision with that content."""
+        return {r.hash: r for r in sorted(self.revisions, key=lambda r: r.number)}
 
     def is_known(self, content_hash: str) -> bool:
         """Tell whether a revision holds a content."""
-        return any(r.hash == content_hash for r in self.revisions)
+        return content_hash in self.newest_with
+
+    @cached_property
+    def previous_version(self) -> Shipment | None:
+        """The newest earlier live version that is neither the live one nor quarantined."""
+        usable = (s for s in reversed(self.shipments) if s.revision.hash not in (self.live_hash, *self.quarantine))
+        return next(usable, None)
 
     @cached_property
     def next_number(self) -> int:
@@ -176,14 +202,23 @@ class Case:
         quarantined: dict[str, Revision] = {}
         for revision in self.rollback_revisions:
             quarantined.pop(revision.hash, None)
-            if revision.number > release and revision.baseline_hash:
-                quarantined[revision.baseline_hash] = revision
+            if revision.number <= release:
+                continue
+            # What was meant to be left, and what had become live in its place before the rollback began.
+            left = self.by_number.get(revision.baseline_revision)
+            for content_hash in (revision.baseline_hash, left.hash if left else ""):
+                if content_hash and content_hash != revision.hash:
+                    quarantined[content_hash] = revision
         return quarantined
 
     @cached_property
     def unshipped_rollback(self) -> Revision | None:
-        """The oldest rollback revision that is not live yet. It goes live whatever became of its AgentRollback."""
-        waiting = (r for r in self.rollback_revisions if r.number not in self.shipped_at)
+        """The oldest rollback revision that is not live yet. It goes live whatever became of its AgentRollback.
+
+        Nothing ships while one waits. So what is older than anything that shipped has run, even if its record is lost.
+        """
+        done = max(self.shipped_at, default=0)
+        waiting = (r for r in self.rollback_revisions if r.number > done and r.phase not in SHIPPED)
         return min(waiting, key=lambda r: r.number, default=None)
 
     @cached_property

@@ -21,6 +21,12 @@ from prompt_operator.lifecycle.case import Case
 from prompt_operator.lifecycle.revision_status import wanted_status
 from prompt_operator.lifecycle.situation import conditions_of
 
+_OF_CANDIDATE = (
+    "phase", "candidateHash", "candidateShortHash", "clusterSignature", "approvedBy", "shippedTime", "rolledBackTime",
+    "rejectionReason",
+)  # fmt: skip
+_MOST_QUARANTINED = 1000
+
 
 def wanted_deployment_status(case: Case) -> dict[str, Any]:
     """Return the whole status a deployment shall have, in the form it is written."""
@@ -30,7 +36,7 @@ def wanted_deployment_status(case: Case) -> dict[str, Any]:
     old = d.status
     status = PromptDeploymentStatus(
         observed_generation=d.generation,
-        phase=fate.get("phase") or (old.get("phase") if not candidate else None),
+        phase=fate.get("phase"),
         agent=d.agent,
         active_hash=case.live_hash,
         active_short_hash=short_hash(case.live_hash),
@@ -49,6 +55,11 @@ def wanted_deployment_status(case: Case) -> dict[str, Any]:
         rejection_reason=str(fate.get("rejectionReason") or ""),
         history=_history(case),
     ).as_json()
+    if candidate is None or candidate.number < status["candidateRevision"]:
+        # The newest candidate's revision was deleted by hand. What is known of it stays: a phase never goes back.
+        status = {k: v for k, v in status.items() if k not in _OF_CANDIDATE} | {
+            k: old[k] for k in _OF_CANDIDATE if k in old
+        }
     status["conditions"] = stamped(
         conditions_of(case), old.get("conditions") or (), d.generation, times.seconds(case.now)
     )
@@ -64,7 +75,7 @@ def _quarantined(case: Case) -> list[QuarantinedHash]:
             by=r.requested_by,
             time=case.shipped_at.get(r.number) or r.created,
         )
-        for content_hash, r in sorted(case.quarantine.items(), key=lambda item: item[1].number)
+        for content_hash, r in sorted(case.quarantine.items(), key=lambda item: item[1].number)[-_MOST_QUARANTINED:]
     ]
 
 

@@ -63,7 +63,10 @@ def create_rollback_revision(case: Case) -> Action | None:
     row = case.next_rollback
     if row is None or case.unshipped_rollback or _taken(case, row.revision):
         return None
-    source = _newest_with(case, row.to_hash)
+    source = case.newest_with.get(row.to_hash)
+    left = case.live_number
+    if case.live_hash == row.to_hash:  # somebody else went there since the plan was made: this one changes nothing
+        left = max((s.revision.number for s in case.shipments if s.revision.hash == row.from_hash), default=0)
     return CreateRevision(
         number=max(row.revision, case.next_number),
         hash=row.to_hash,
@@ -71,7 +74,7 @@ def create_rollback_revision(case: Case) -> Action | None:
         change={"notes": row.reason} if row.reason else {},
         trigger=Trigger.Rollback,
         baseline_hash=row.from_hash,
-        baseline_revision=case.live_number,
+        baseline_revision=left,
         requested_by=row.requested_by,
         cause_name=row.name,
         cause_uid=row.uid,
@@ -126,7 +129,7 @@ def promote_target(case: Case) -> Action | None:
         return None
     if target == case.deployment.content_hash and _wants_proposal(case):
         return None  # spec.prompt brings the same content, and makes the revision
-    source = _newest_with(case, target)
+    source = case.newest_with.get(target)
     if source is None or not (case.was_live(target) or has_passed_gates(case, source)):
         return None
     return _new_candidate(case, target, source.version, source.change, Trigger.Promotion)
@@ -206,18 +209,25 @@ POLICIES: Final[tuple[Policy, ...]] = (
 def needed_revisions(case: Case) -> set[int]:
     """Return the numbers of revisions that are never collected.
 
-    The live, the previous, the newest candidate and its baseline, the newest proposal (it is the memory of what was
-    observed), the newest of each quarantined content and what quarantined it, and the highest-numbered one.
+    The live, what was live before it and what a rollback would go to, the newest candidate and its baseline, the newest
+    proposal (it is the memory of what was observed), the newest of each quarantined content and what quarantined it,
+    what a running AgentRollback made or goes to, and the highest-numbered one.
     """
     needed = {case.live_number, max((r.number for r in case.revisions), default=0)}
-    if case.before_live:
-        needed.add(case.before_live.revision.number)
+    for shipment in (case.before_live, case.previous_version):
+        if shipment:
+            needed.add(shipment.revision.number)
     for revision in (case.candidate, case.proposed):
         if revision:
             needed |= {revision.number, revision.baseline_revision}
     for content_hash, rollback in case.quarantine.items():
-        source = _newest_with(case, content_hash)
-        needed |= {rollback.number, source.number if source else 0}
+        needed.add(rollback.number)
+        if source := case.newest_with.get(content_hash):
+            needed.add(source.number)
+    for row in case.observed.rollbacks:
+        needed |= {r.number for r in case.rollback_revisions if r.cause_uid == row.uid}
+        if source := case.newest_with.get(row.to_hash):
+            needed.add(source.number)
     if case.unshipped_rollback:
         needed.add(case.unshipped_rollback.number)
     return needed
@@ -238,18 +248,17 @@ def _wants_proposal(case: Case) -> bool:
 
 
 def _released(case: Case) -> bool:
-    """Tell whether spec.release asks for a failed or rejected candidate of the same content once more."""
+    """Tell whether spec.release asks for a failed or rejected candidate of the same content once more.
+
+    A rollback to that content answers it too: a release that stays in the spec must not act again much later.
+    """
     content_hash, release = case.deployment.content_hash, case.deployment.release_revision
-    newest = max((r for r in case.revisions if r.hash == content_hash and not r.is_rollback), key=lambda r: r.number)
+    newest = case.newest_with[content_hash]
     return newest.phase in TERMINAL and newest.number <= release < case.next_number and content_hash != case.live_hash
 
 
 def _may_ship(case: Case, candidate: Revision) -> bool:
     return not case.deployment.paused and not case.config_map_blocked and has_passed_gates(case, candidate)
-
-
-def _newest_with(case: Case, content_hash: str) -> Revision | None:
-    return max((r for r in case.revisions if r.hash == content_hash), key=lambda r: r.number, default=None)
 
 
 def _taken(case: Case, number: int) -> bool:

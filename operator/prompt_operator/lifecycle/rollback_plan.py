@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from prompt_operator.api.agent_rollback import RollbackOfOne
@@ -75,8 +76,7 @@ def rows(steps: Sequence[Step]) -> list[RollbackOfOne]:
 
 def previous_version(case: Case) -> Shipment | None:
     """Return the newest earlier live version that is neither the live one nor quarantined."""
-    usable = (s for s in reversed(case.shipments) if s.revision.hash not in (case.live_hash, *case.quarantine))
-    return next(usable, None)
+    return case.previous_version
 
 
 def _plan_for_one(spec: Mapping[str, Any], case: Case) -> Step:
@@ -179,8 +179,17 @@ def _live_one_of(case: Case, content_hash: str) -> Revision:
 
 
 def _live_at(case: Case, moment: str) -> Shipment | None:
-    then = times.read(moment)
+    then = _moment(moment)
     return next((s for s in reversed(case.shipments) if times.read(s.time) <= then), None)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return times.read(text)
+    except ValueError:
+        raise RefusedError(
+            Reason.VersionNotFound, f"targetTime {text} is no moment. Write it as 2026-01-31T12:00:00Z."
+        ) from None
 
 
 # --- a whole agent ------------------------------------------------------------------------------------------------
@@ -220,7 +229,7 @@ def _to_moment(case: Case, moment: str) -> Step:
     shipment = _live_at(case, moment)
     if shipment:
         return _unless_live(case, shipment.revision)
-    if case.shipments and times.read(case.deployment.created) <= times.read(moment) and 1 not in case.by_number:
+    if case.shipments and times.read(case.deployment.created) <= _moment(moment) and 1 not in case.by_number:
         raise RefusedError(
             Reason.VersionNotFound,
             f"What was live in {case.deployment.name} at {moment} is no longer kept; see revisionHistoryLimit.",

@@ -179,10 +179,14 @@ def _progress(rollback: Rollback, row: RollbackOfOne, case: Case | None) -> Roll
     if case is None:
         return row.model_copy(update={"result": GONE})
     made = next((r for r in case.rollback_revisions if r.cause_uid == rollback.uid), None)
-    told = case.deployment.status.get("history") or ()
-    if made and case.is_recorded(made.number) and any(entry.get("revision") == made.number for entry in told):
+    if made and case.is_recorded(made.number) and _is_told(case, case.shipped_at[made.number]):
         return row.model_copy(update={"result": SUCCEEDED, "revision": made.number})
     return row
+
+
+def _is_told(case: Case, time: str) -> bool:
+    """Tell whether the deployment's status knows what went live at that time; it may have fallen out of the list."""
+    return any(str(entry.get("time")) >= time for entry in case.deployment.status.get("history") or ())
 
 
 def _cleanable(cases: Sequence[Case]) -> list[str]:

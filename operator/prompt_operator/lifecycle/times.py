@@ -20,6 +20,19 @@ def read(text: str) -> datetime:
     return datetime.fromisoformat(text.upper())  # RFC 3339 allows a small t and z, and the API server takes them
 
 
+def is_written(value: object) -> bool:
+    """Tell whether a value is a moment in the form that ``written`` gives it."""
+    try:
+        return isinstance(value, str) and written(read(value)) == value
+    except ValueError:
+        return False
+
+
+def since(created: str) -> str:
+    """Write the creationTimestamp of an object in the form that ``written`` gives it."""
+    return written(read(created))
+
+
 def next_moment(now: datetime, after: str) -> str:
     """Write now, or the first moment after a recorded one when the clock stands before that: history is linear."""
     if after and (previous := read(after)) >= now:
