@@ -55,7 +55,7 @@ def wanted_deployment_status(case: Case) -> dict[str, Any]:
         rejection_reason=str(fate.get("rejectionReason") or ""),
         history=_history(case),
     ).as_json()
-    if candidate is None or candidate.number < status["candidateRevision"]:
+    if (candidate.number if candidate else 0) < status["candidateRevision"]:
         # The newest candidate's revision was deleted by hand. What is known of it stays: a phase never goes back.
         status = {k: v for k, v in status.items() if k not in _OF_CANDIDATE} | {
             k: old[k] for k in _OF_CANDIDATE if k in old
