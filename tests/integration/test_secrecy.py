@@ -4,11 +4,18 @@ import json
 
 import pytest
 
+from prompt_operator.cluster import Cluster
 from tests.support.manifests import deployment, rollback
 from tests.support.operator_process import OperatorProcess
 from tests.support.user import User
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="session")
+def cluster(quiet_cluster: Cluster) -> Cluster:
+    return quiet_cluster
+
 
 CANARY = "canary-7f3a9c"
 

@@ -111,7 +111,7 @@ def test_a_one_off_write_of_the_target_does_not_pin_it(user: User, monkeypatch: 
     owners = [
         e["manager"] for e in managed["metadata"]["managedFields"] if "f:targetHash" in e["fieldsV1"].get("f:spec", {})
     ]
-    assert owners == [way.split(" by ")[-1].replace(" ", "-")]
+    assert owners == [way.rsplit(" by ", maxsplit=1)[-1].replace(" ", "-")]
 
     user.apply(deployment(text="three"), manager="ci", force=True)
     pdep = user.wait_live("support", "three")

@@ -1,6 +1,5 @@
-"""What a change costs: the exact writes, as the API server's audit log has them. Idle costs none."""
+"""What a change costs: the exact writes, as the API server's audit log has them."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -8,11 +7,10 @@ import pytest
 from prompt_operator.cluster import Cluster
 from tests.support.audit import AuditLog
 from tests.support.manifests import deployment, rollback
-from tests.support.operator_process import OperatorProcess
 from tests.support.user import User
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("shared_operator")]
 
 
 @pytest.fixture
@@ -20,7 +18,6 @@ def audit(cluster: Cluster, namespace: str) -> AuditLog:
     return AuditLog(cluster.audit_log, namespace)
 
 
-@pytest.mark.usefixtures("shared_operator")
 def test_each_change_costs_a_fixed_small_number_of_writes(user: User, audit: AuditLog):
     def cost_of(change: Callable[[], object]) -> list[str]:
         audit.writes()
@@ -74,7 +71,6 @@ def test_each_change_costs_a_fixed_small_number_of_writes(user: User, audit: Aud
     ]
 
 
-@pytest.mark.usefixtures("shared_operator")
 def test_a_revert_to_what_is_not_live_any_more_costs_as_much_as_an_edit(user: User, audit: AuditLog):
     for text in ("one", "two"):
         user.apply(deployment(text=text))
@@ -92,7 +88,6 @@ def test_a_revert_to_what_is_not_live_any_more_costs_as_much_as_an_edit(user: Us
     ]
 
 
-@pytest.mark.usefixtures("shared_operator")
 def test_a_rollback_of_an_agent_costs_two_writes_and_six_for_each_prompt(user: User, audit: AuditLog):
     names = ("triage", "answers", "summary")
     for version in ("1", "2"):
@@ -115,7 +110,6 @@ def test_a_rollback_of_an_agent_costs_two_writes_and_six_for_each_prompt(user: U
     assert sorted(audit.writes()) == sorted(expected)
 
 
-@pytest.mark.usefixtures("shared_operator")
 def test_healing_the_config_map_is_one_write_each_time_and_tells_so_once(user: User, audit: AuditLog):
     user.apply(deployment(text="one"))
     user.wait_live("support", "one")
@@ -134,27 +128,3 @@ def test_healing_the_config_map_is_one_write_each_time_and_tells_so_once(user: U
         "ConfigMap support-prompt was changed by hand",
         "ConfigMap support-prompt was deleted by hand",
     ]
-
-
-def test_an_idle_operator_writes_nothing_and_neither_does_a_restarted_one(
-    user: User, audit: AuditLog, operator: OperatorProcess
-):
-    operator.start()
-    names = [f"prompt-{n}" for n in range(5)]
-    for text in ("one", "two"):
-        user.apply(*(deployment(name, text=text) for name in names))
-        for name in names:
-            user.wait_live(name, text)
-    user.apply(rollback("back", names[0]))
-    user.wait_rollback("back")
-    user.apply(deployment(names[1], prompt={"text": "{{x", "templateFormat": "mustache"}))
-    user.wait_condition(names[1], "Stalled", "TemplateInvalid")
-    audit.writes()
-    time.sleep(2)
-    assert operator.stop() == 0
-    operator.start()
-    time.sleep(2)
-    operator.kill()
-    operator.start()
-    time.sleep(2)
-    assert audit.writes(events=True) == []

@@ -146,9 +146,11 @@ def _pressed_before(rollback: Rollback, others: Sequence[Rollback], cases: Seque
 
 
 def _created_before_end(rollback: Rollback, other: Rollback) -> bool:
+    if times.read(rollback.created) > times.read(str(other.status.get("completionTime") or other.created)):
+        return False  # whatever touched the other since, a label say, gave it a higher resource version only
     if rollback.resource_version.isdigit() and other.resource_version.isdigit() and not rollback.phase:
         return int(rollback.resource_version) < int(other.resource_version)
-    return times.read(rollback.created) <= times.read(str(other.status.get("completionTime") or other.created))
+    return True
 
 
 def _wait_for(rollback: Rollback, earlier: Rollback, now: datetime, expires: datetime) -> Decision:
