@@ -11,7 +11,8 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -94,7 +95,18 @@ async def configuration_of(settings: Settings) -> Configuration:
             f"Cannot use {where}: {error}. Name a file with --kubeconfig (and --context), or run in a pod."
         ) from error
     configuration.connection_pool_maxsize = settings.connections
+    # Asked of the environment once. Else aiohttp reads it, and ~/.netrc, in a thread for every request: 1 ms of each.
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.proxy = configuration.proxy or _proxy_of_environment(str(configuration.host))
     return configuration
+
+
+def _proxy_of_environment(server: str) -> str | None:
+    """Return the proxy that HTTPS_PROXY and NO_PROXY (in either case) ask for."""
+    url = urlsplit(server)
+    if not url.hostname or proxy_bypass(url.hostname):
+        return None
+    return getproxies().get(url.scheme)
 
 
 class KubeClient:

@@ -63,6 +63,9 @@ class Store:
         self._revisions: defaultdict[tuple[str, str], dict[str, Revision]] = defaultdict(dict)
         self._config_maps: dict[tuple[str, str], _Held] = {}
         self._rollbacks: defaultdict[str, dict[str, Rollback]] = defaultdict(dict)
+        # The same again, apart: of the finished ones there can be very many, and they matter to their deployments only.
+        self._unfinished: defaultdict[str, dict[str, Rollback]] = defaultdict(dict)
+        self._finished: defaultdict[tuple[str, str], dict[str, Rollback]] = defaultdict(dict)
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
@@ -99,6 +102,7 @@ class Store:
                 self._wake_deployment(namespace, deployment)
             case "agentrollbacks" if isinstance(known, Rollback):
                 del self._rollbacks[namespace][name]
+                self._file(known, None)
                 self._wake_named_by(known)
 
     def known(self, plural: str, namespaces: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str, str]]:
@@ -170,32 +174,43 @@ class Store:
         known = of_namespace.get(seen.name)
         if known is None or _newer(seen.resource_version, known.resource_version):
             of_namespace[seen.name] = seen
+            self._file(known, seen)
             self._wake(Key(AGENT_ROLLBACKS, seen.namespace, seen.name))
             self._wake_named_by(seen)
+
+    def _file(self, old: Rollback | None, new: Rollback | None) -> None:
+        """Replace what is kept apart of an AgentRollback."""
+        if old:
+            self._unfinished[old.namespace].pop(old.name, None)
+            for name in _fixed_names(old) or ():
+                self._finished[old.namespace, name].pop(old.name, None)
+        if new and not new.finished:
+            self._unfinished[new.namespace][new.name] = new
+        elif new:
+            for name in _fixed_names(new) or ():
+                self._finished[new.namespace, name][new.name] = new
 
     # --- whom a change concerns ---------------------------------------------------------------------------------------
 
     def _wake_deployment(self, namespace: str, name: str) -> None:
         if (namespace, name) in self._deployments:
             self._wake(Key(PROMPT_DEPLOYMENTS, namespace, name))
-        for rollback in self._rollbacks.get(namespace, {}).values():
-            if not rollback.finished and name in self._names_of(rollback):
+        for rollback in self._unfinished.get(namespace, {}).values():
+            if name in self._names_of(rollback):
                 self._wake(Key(AGENT_ROLLBACKS, namespace, rollback.name))
 
     def _wake_named_by(self, rollback: Rollback) -> None:
         names = self._names_of(rollback)
         for name in names:
             self._wake(Key(PROMPT_DEPLOYMENTS, rollback.namespace, name))
-        for other in self._rollbacks.get(rollback.namespace, {}).values():
-            if not other.finished and other.uid != rollback.uid and names & self._names_of(other):
+        for other in self._unfinished.get(rollback.namespace, {}).values():
+            if other.uid != rollback.uid and names & self._names_of(other):
                 self._wake(Key(AGENT_ROLLBACKS, other.namespace, other.name))
 
     def _names_of(self, rollback: Rollback) -> set[str]:
-        """Return the names of the deployments an AgentRollback names, or has planned for."""
-        if planned := rollback.status.get("rollbacks"):
-            return {str(row.get("promptDeploymentName")) for row in planned}
-        if name := rollback.spec.get("promptDeploymentName"):
-            return {str(name)}
+        """Return the names of the deployments an AgentRollback has planned for, names, or means by their agent."""
+        if (fixed := _fixed_names(rollback)) is not None:
+            return fixed
         agent, environment = rollback.spec.get("agent"), rollback.spec.get("environment")
         return {
             d.name
@@ -238,20 +253,32 @@ class Store:
         rollback = self._rollbacks.get(namespace, {}).get(name)
         if rollback is None:
             return None
+        if rollback.finished:
+            return ObservedRollback(rollback, ())  # only its own time to live matters
         names = self._names_of(rollback)
         deployments = (self.observed(namespace, n) for n in sorted(names))
-        others = (o for o in self._rollbacks[namespace].values() if o.uid != rollback.uid and names & self._names_of(o))
-        return ObservedRollback(rollback, tuple(d for d in deployments if d), tuple(others))
+        others = {o.name: o for name in names for o in self._finished.get((namespace, name), {}).values()}
+        others |= {o.name: o for o in self._unfinished[namespace].values() if names & self._names_of(o)}
+        others.pop(rollback.name, None)
+        return ObservedRollback(rollback, tuple(d for d in deployments if d), tuple(others.values()))
 
     def _planned_for(self, deployment: Deployment) -> list[PlannedRollback]:
         found = []
-        for rollback in self._rollbacks.get(deployment.namespace, {}).values():
+        for rollback in self._unfinished.get(deployment.namespace, {}).values():
             if rollback.phase != "Running":
                 continue
             for row in rollback.status.get("rollbacks") or ():
                 if row.get("uid") == deployment.uid and row.get("result") == PENDING:
                     found.append((rollback.created, rollback.name, _planned(rollback, row)))
         return [planned for _, _, planned in sorted(found, key=lambda f: f[:2])]
+
+
+def _fixed_names(rollback: Rollback) -> set[str] | None:
+    """Return the names of the deployments an AgentRollback has planned for or names; None if it names an agent."""
+    if planned := rollback.status.get("rollbacks"):
+        return {str(row.get("promptDeploymentName")) for row in planned}
+    name = rollback.spec.get("promptDeploymentName")
+    return {str(name)} if name else None
 
 
 def _planned(rollback: Rollback, row: Mapping[str, Any]) -> PlannedRollback:
