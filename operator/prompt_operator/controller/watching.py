@@ -147,9 +147,23 @@ def _session(
 
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=watches + 4, ssl=ssl_context),
+        proxy=configuration.proxy,
         headers={"User-Agent": USER_AGENT},
         middlewares=(authenticate_and_listen,),
     )
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps no essence of an object, as no handler asks for changes; kopf would copy every object it sees, deeply."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
 
 
 def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
@@ -157,6 +171,7 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     result = kopf.OperatorSettings()
     result.peering.standalone = True  # a stranger's peering object must not pause us
     result.scanning.disabled = True  # the kinds are known and checked before; no cluster-wide watch of CRDs
+    result.persistence.diffbase_storage = _NoDiffBase()
     result.posting.enabled = False  # events are told by us, once, after the write
     result.watching.label_selectors[CONFIG_MAPS] = OUR_CONFIG_MAPS
     result.watching.chunk_size = settings.page_size
