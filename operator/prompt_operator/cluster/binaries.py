@@ -1,15 +1,17 @@
 """Find the Kubernetes binaries: a list of sources, tried in order."""
 
+import contextlib
 import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+import filelock
 import platformdirs
 
 from prompt_operator.cluster.errors import BinariesError
@@ -59,6 +61,22 @@ def find_in(directory: Path, needed: Sequence[str], source: str) -> Found | None
     if all(path.is_file() and os.access(path, os.X_OK) for path in paths.values()):
         return Found(paths, source)
     return None
+
+
+@contextlib.contextmanager
+def sole_writer(directory: Path, progress: Progress) -> Iterator[None]:
+    """Let one process at a time put binaries into a directory; others wait, and say so."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        progress.say(f"Another process is fetching or building Kubernetes in {directory}; waiting for it …")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
-from prompt_operator.cluster.binaries import RECIPE, Found, find_in, kubernetes_version
+from prompt_operator.cluster.binaries import RECIPE, Found, find_in, kubernetes_version, sole_writer
 from prompt_operator.cluster.errors import BinariesError
 from prompt_operator.cluster.gotoolchain import Go, Toolchain
 from prompt_operator.cluster.progress import Progress, Step
@@ -43,17 +41,8 @@ class GoModuleSource:
     def find(self, needed: Sequence[str]) -> Found | None:
         if any(name not in PACKAGES for name in needed):
             return None
-        self.directory.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.directory / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            self.progress.say(f"Another process is building Kubernetes in {self.directory}; waiting for it …")
-            lock.acquire()
-        try:
+        with sole_writer(self.directory, self.progress):
             self._build_missing(needed)
-        finally:
-            lock.release()
         return find_in(self.directory, needed, self.name)
 
     def _build_missing(self, needed: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from prompt_operator.cluster.binaries import (
 from prompt_operator.cluster.gobuild import GoModuleSource
 from prompt_operator.cluster.gotoolchain import PathGo, Toolchain, WheelGo
 from prompt_operator.cluster.progress import ConsoleProgress, Progress
+from prompt_operator.cluster.releases import ReleaseSource
 
 
 def default_sources(progress: Progress) -> list[Source]:
@@ -23,10 +24,11 @@ def default_sources(progress: Progress) -> list[Source]:
     return [
         EnvironmentSource(progress),
         CacheSource(directory),
+        ReleaseSource(directory, progress),
         GoModuleSource(directory, toolchains, progress),
     ]
 
 
 def control_plane_binaries(progress: Progress | None = None, needed: Sequence[str] = components.BINARIES) -> Found:
-    """Find the control plane and kubectl, or build them (minutes, shown on standard error)."""
+    """Find the control plane and kubectl, or fetch or build them (minutes, shown on standard error)."""
     return find_binaries(needed, default_sources(progress or ConsoleProgress()))

@@ -65,9 +65,10 @@ def test_when_no_source_has_them_the_error_names_all_sources(tmp_path, monkeypat
         find_binaries(NEEDED, [EnvironmentSource(), CacheSource(tmp_path)])
 
 
-def test_users_get_environment_then_cache_then_build(notes, monkeypatch, tmp_path):
+def test_users_get_environment_then_cache_then_releases_then_build(notes, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert [source.name for source in sources.default_sources(notes)] == ["KUBEBUILDER_ASSETS", "cache", "Go modules"]
+    names = [source.name for source in sources.default_sources(notes)]
+    assert names == ["KUBEBUILDER_ASSETS", "cache", "releases", "Go modules"]
     assert cache_directory().parent == tmp_path / "prompt-operator" / "kubernetes"
     assert cache_directory().name.startswith(f"{kubernetes_version()}-linux-")
 
