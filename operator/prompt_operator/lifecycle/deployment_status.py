@@ -83,8 +83,9 @@ def _history(case: Case) -> list[Promotion]:
     """Return the newest promotions, newest first. What was collected since stays as status remembers it."""
     remembered = {entry.get("revision"): entry for entry in case.deployment.status.get("history") or ()}
     made: dict[int, Promotion] = {}
-    previous = None
-    for shipment in case.shipments:
+    newest = case.shipments[-HISTORY_LENGTH:]
+    previous = case.shipments[-HISTORY_LENGTH - 1] if len(case.shipments) > HISTORY_LENGTH else None
+    for shipment in newest:
         revision = shipment.revision
         known = remembered.get(revision.number)
         if previous is None and known:
