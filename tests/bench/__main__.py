@@ -134,6 +134,7 @@ async def _latency(
     with ours, theirs:
         await asyncio.to_thread(ours.rest)
         await asyncio.to_thread(theirs.rest)
+        used = {which: c.cpu() for which, c in ((OPERATOR, ours), (BARE, theirs))}
         series = await latency.measure(
             running.access,
             namespaces,
@@ -143,13 +144,16 @@ async def _latency(
             run=f"{deployments}-{size}",
             say=say,
         )
+        used = {which: c.cpu() - used[which] for which, c in ((OPERATOR, ours), (BARE, theirs))}
         results["lost"] += ours.complaints() + theirs.complaints()
+    changes = 2 * (options.samples + latency.warm_up(options.samples))
     results["lost"] += [f"{which} {line}" for which, s in series.items() for line in s.lost]
     results["latency"].append(
         {
             "deployments": deployments,
             "bytes": size,
             "result": latency.summary(series),
+            "cpuMsPerChange": {which: round(seconds * 1000 / changes, 1) for which, seconds in used.items()},
             "samples": {which: s.samples for which, s in series.items()},
         }
     )

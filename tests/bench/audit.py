@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
+_QUESTIONS = ("selfsubjectaccessreviews", "subjectaccessreviews", "tokenreviews")  # created, but never stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ def _write(entry: dict) -> Write | None:  # type: ignore[type-arg]
     if entry["verb"] not in _WRITES or entry["stage"] != "ResponseComplete":
         return None
     about = entry.get("objectRef") or {}
+    if about.get("resource") in _QUESTIONS:
+        return None
     resource = "/".join(p for p in (about.get("resource"), about.get("subresource")) if p)
     return Write(
         agent=entry.get("userAgent", ""),

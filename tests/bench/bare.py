@@ -11,7 +11,9 @@ import asyncio
 import hashlib
 import json
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -92,8 +94,8 @@ class Bare:
                 self._begun.add(uid)
                 self._start(self._rollback(event["object"]))
 
-    def _start(self, work: object) -> None:
-        task = asyncio.create_task(work)  # type: ignore[arg-type]
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

@@ -36,11 +36,12 @@ class Witness:
 
     async def start(self) -> None:
         for plural in _KINDS:
-            version = ""
+            listed = ""
             async for items, version in self._api.pages(path_of(self._namespace, plural)):
+                listed = version
                 for item in items:
                     self.seen[plural, item["metadata"]["name"]] = (0.0, item)
-            self._tasks.append(asyncio.create_task(self._watch(plural, version)))
+            self._tasks.append(asyncio.create_task(self._watch(plural, listed)))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -167,6 +168,11 @@ async def drivers(
         yield made
 
 
+def warm_up(samples: int) -> int:
+    """Return the number of turns before those that count."""
+    return min(5, samples)
+
+
 async def measure(
     access: Access,
     namespaces: dict[str, str],
@@ -180,16 +186,16 @@ async def measure(
 ) -> dict[str, Series]:
     """Take samples turn by turn; the first ones of each, at which connections are opened, are for warming up."""
     async with drivers(access, namespaces, pause, run) as made:
-        warm_up = min(5, samples)
-        for number in range(samples + warm_up):
-            if number == warm_up:
+        turns, warmed_up = samples + warm_up(samples), warm_up(samples)
+        for number in range(turns):
+            if number == warmed_up:
                 for driver in made.values():
                     driver.series = Series(lost=driver.series.lost)
             order = list(made) if number % 2 else list(reversed(made))
             for which in order:
                 await made[which].turn(number, name_of(number % deployments), size)
             if number and number % 50 == 0:
-                say(f"{number} of {samples + warm_up} turns; p50 {_so_far(made)}")
+                say(f"{number} of {turns} turns; p50 {_so_far(made)}")
         return {which: driver.series for which, driver in made.items()}
 
 

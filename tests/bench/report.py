@@ -57,7 +57,7 @@ def _writes(writes: Json) -> Table:
     table = _table("Writes to the API server", "", "operator", "bare", "of the operator")
     for what in ("edit", "rollback"):
         ours, theirs = writes[OPERATOR][what], writes[BARE][what]
-        kinds = "\n".join(f"{n} × {kind}" for kind, n in ours["byKind"].items())
+        kinds = "\n".join(f"{n} {kind}" for kind, n in ours["byKind"].items())
         table.add_row(f"each {what}", _range(ours["perChange"]), _range(theirs["perChange"]), kinds)
     idle = writes[OPERATOR]["idle"]
     table.add_row(f"idle, {idle['seconds']:.0f} s", str(idle["writes"]), str(writes[BARE]["idle"]["writes"]), "")
@@ -92,6 +92,12 @@ def _latency(runs: list[Json]) -> Table:
                     percent, str(row[percent].get(OPERATOR, "")), str(row[percent].get(BARE, "")), str(ratio),
                     f"≤ {target}", met,
                 )  # fmt: skip
+        cpu = run["cpuMsPerChange"]
+        ratio = round(cpu[OPERATOR] / cpu[BARE], 2) if cpu[BARE] else None
+        table.add_row(
+            "either", str(run["deployments"]), f"{run['bytes']} B", "", "", "processor",
+            str(cpu[OPERATOR]), str(cpu[BARE]), str(ratio), "", "",
+        )  # fmt: skip
     return table
 
 
