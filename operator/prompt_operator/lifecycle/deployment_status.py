@@ -145,7 +145,7 @@ def events_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Even
     before_by_type = {c["type"]: c for c in old.get("conditions") or ()}
     for condition in new.get("conditions") or ():
         known = before_by_type.get(condition["type"], {})
-        changed = (known.get("status"), known.get("reason")) != (condition["status"], condition["reason"])
+        changed = any(known.get(member) != condition[member] for member in ("status", "reason", "message"))
         if condition["type"] in ("Stalled", "TargetContended") and condition["status"] == "True" and changed:
             events.append(Event(Reason(condition["reason"]), condition["message"], warning=True))
     return tuple(events)
