@@ -29,6 +29,14 @@ def main() -> None:
 @click.option("--health-host", default="0.0.0.0", show_default=True, help="Address of the probes.")  # noqa: S104
 @click.option("--workers", type=click.IntRange(1, 256), default=16, show_default=True, help="Objects at once.")
 @click.option(
+    "--resync",
+    type=click.FloatRange(min=1.0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two comparisons with the API server, which heal what watches missed.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -43,6 +51,7 @@ def run(
     health_port: int,
     health_host: str,
     workers: int,
+    resync: float,
     log_level: str,
     log_format: str | None,
 ) -> None:
@@ -62,6 +71,7 @@ def run(
         context=context,
         namespaces=namespaces,
         workers=workers,
+        resync_every=resync,
         health_host=health_host,
         health_port=health_port,
     )

@@ -25,6 +25,7 @@ from prompt_operator.api.names import (
     revision_name,
 )
 from prompt_operator.controller.kube import ApiError, Json, KubeClient, Resource
+from prompt_operator.controller.metrics import Metrics
 from prompt_operator.controller.recording import EventRecorder
 from prompt_operator.controller.store import Store
 from prompt_operator.delivery.config_map import changed_config_map, data_of, new_config_map, owner_reference
@@ -59,7 +60,8 @@ class ContentMissingError(Exception):
 class Executor:
     """Carries out actions. Raises StaleError, ApiError, UnreachableError or ContentMissingError."""
 
-    def __init__(self, client: KubeClient, store: Store, recorder: EventRecorder) -> None:
+    def __init__(self, client: KubeClient, store: Store, recorder: EventRecorder, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._client = client
         self._store = store
         self._recorder = recorder
@@ -74,6 +76,7 @@ class Executor:
                 await self._apply_target(deployment, action)
             case WriteConfigMap():
                 await self._write_config_map(observed, action)
+                self._metrics.config_map_written(deployment.namespace, healed=bool(action.events))
                 self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
             case DeleteConfigMap() if observed.config_map:
                 name, uid = config_map_name(deployment.name), observed.config_map.uid
@@ -83,6 +86,7 @@ class Executor:
                 await self._write_status(PROMPT_REVISIONS, PROMPT_REVISION, revision, action.status)
             case WriteDeploymentStatus():
                 await self._write_status(PROMPT_DEPLOYMENTS, PROMPT_DEPLOYMENT, deployment, action.status)
+                self._metrics.deployment_told(deployment.namespace, deployment.status, action.status)
                 self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
             case DeleteRevision():
                 revision = next(r for r in observed.revisions if r.name == action.name)
@@ -95,6 +99,7 @@ class Executor:
         match action:
             case WriteRollbackStatus():
                 await self._write_status(AGENT_ROLLBACKS, "AgentRollback", rollback, action.status)
+                self._metrics.rollback_told(rollback.namespace, action.status)
                 self._recorder.record("AgentRollback", rollback, action.events)
             case DeleteRollback():
                 await self._delete(AGENT_ROLLBACKS, rollback.namespace, rollback.name, rollback.uid)
@@ -228,7 +233,7 @@ class Executor:
             if content and content.hash == content_hash:
                 return content.canonical
         raise ContentMissingError(
-            f"no revision of {deployment.name} holds the content of {short_hash(content_hash)}; it was changed or deleted"
+            f"no revision of {deployment.name} holds the content of {short_hash(content_hash)}; it was deleted"
         )
 
 

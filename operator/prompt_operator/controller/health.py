@@ -1,4 +1,4 @@
-"""The probes: /healthz says whether a restart would help, /readyz whether the controller does its work."""
+"""Probes and metrics: /healthz says whether a restart would help, /readyz whether the controller does its work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from prompt_operator.controller.metrics import Metrics
 from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.settings import Settings
 from prompt_operator.controller.store import Key
@@ -50,8 +52,8 @@ class Health:
         return self.waits_for or self.illness()
 
 
-async def serve(health: Health, settings: Settings) -> tuple[web.AppRunner, int]:
-    """Serve the probes; return the runner to clean up, and the port."""
+async def serve(health: Health, metrics: Metrics, settings: Settings) -> tuple[web.AppRunner, int]:
+    """Serve the probes and /metrics; return the runner to clean up, and the port."""
 
     def answer(problem: Callable[[], str]) -> Callable[[web.Request], object]:
         async def handler(_: web.Request) -> web.Response:
@@ -60,7 +62,11 @@ async def serve(health: Health, settings: Settings) -> tuple[web.AppRunner, int]
 
         return handler
 
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     app = web.Application()
+    app.router.add_get("/metrics", show_metrics)
     app.router.add_get("/healthz", answer(health.illness))  # type: ignore[arg-type]
     app.router.add_get("/readyz", answer(health.unreadiness))  # type: ignore[arg-type]
     runner = web.AppRunner(app, access_log=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import urlencode, urlsplit
@@ -109,10 +109,17 @@ def _proxy_of_environment(server: str) -> str | None:
     return getproxies().get(url.scheme)
 
 
+def _ignore(_method: str, _code: str) -> None:
+    """Count nothing."""
+
+
 class KubeClient:
     """Reads and writes objects. Raises ApiError for a refusal, UnreachableError when there was no answer."""
 
-    def __init__(self, configuration: Configuration, settings: Settings) -> None:
+    def __init__(
+        self, configuration: Configuration, settings: Settings, on_answer: Callable[[str, str], None] = _ignore
+    ) -> None:
+        self._on_answer = on_answer
         self._api = ApiClient(configuration)
         self._timeout = aiohttp.ClientTimeout(total=settings.request_timeout)
         self._page_size = settings.page_size
@@ -205,7 +212,9 @@ class KubeClient:
             )
             data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._on_answer(method, "<error>")
             raise UnreachableError(f"{method} {path}: {type(error).__name__}: {error}") from error
+        self._on_answer(method, str(response.status))
         if response.status >= 400:  # noqa: PLR2004
             raise _refusal(response.status, response.headers.get("Retry-After"), data)
         answer: Json = json.loads(data)

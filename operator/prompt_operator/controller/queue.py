@@ -2,8 +2,8 @@
 
 A key is in the queue once, however often it is added. No two workers have the same key. A key added while it is
 worked on is worked on again afterwards. Keys are taken in the order they were added, so a busy key cannot starve
-another: after its turn it goes to the end. A key that failed comes back after a delay that doubles with each failure; another reason to
-work on it brings it back at once.
+another: after its turn it goes to the end. A key that failed comes back after a delay that doubles with each failure;
+another reason to work on it brings it back at once.
 
 Not guaranteed: that every ``add`` leads to a turn of its own; several may share one.
 """
@@ -15,20 +15,38 @@ import random
 import time
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+
+class Observer(Protocol):
+    """Is told what happens in a queue, for metrics."""
+
+    def added(self) -> None:
+        """Note that a key was added."""
+
+    def taken(self, waited: float) -> None:
+        """Note that a key's turn came, after so many seconds."""
+
+    def worked(self, took: float) -> None:
+        """Note that a key was given back, after so many seconds."""
+
+    def retried(self) -> None:
+        """Note that a key failed and will be tried again."""
 
 
 class WorkQueue(Generic[K]):
     """Keys that something may have to be done for. Times are in seconds."""
 
-    def __init__(self, *, retry_first: float, retry_most: float) -> None:
+    def __init__(self, *, retry_first: float, retry_most: float, observer: Observer | None = None) -> None:
+        self._observer = observer
         self._retry_first = retry_first
         self._retry_most = retry_most
         self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, float] = {}
         self._active: dict[K, float] = {}
+        self._added: dict[K, float] = {}
         self._again: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
@@ -43,8 +61,10 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
             return
         self._cancel_timer(key)
-        self._waiting.add(key)
+        self._waiting[key] = time.monotonic()
         self._ready.append(key)
+        if self._observer:
+            self._observer.added()
         self._notify()
 
     def add_after(self, key: K, delay: float) -> None:
@@ -63,8 +83,11 @@ class WorkQueue(Generic[K]):
         while not self._closed:
             if self._ready:
                 key = self._ready.popleft()
-                self._waiting.discard(key)
+                added = self._waiting.pop(key)
                 self._active[key] = time.monotonic()
+                self._added[key] = added
+                if self._observer:
+                    self._observer.taken(self._active[key] - added)
                 return key
             sleeper = asyncio.get_running_loop().create_future()
             self._sleepers.append(sleeper)
@@ -88,7 +111,9 @@ class WorkQueue(Generic[K]):
         delay = max(delay * random.uniform(0.75, 1.25), at_least)  # noqa: S311 - jitter, not a secret
         again = key in self._again
         self._again.discard(key)
-        self._active.pop(key, None)
+        self._end_turn(key)
+        if self._observer:
+            self._observer.retried()
         if again and not at_least:
             self.add(key)
             return 0.0
@@ -111,8 +136,18 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         return len(self._ready)
 
+    def since_added(self, key: K) -> float:
+        """Return how many seconds ago the key was added whose turn it is."""
+        return time.monotonic() - self._added.get(key, time.monotonic())
+
+    def _end_turn(self, key: K) -> None:
+        began = self._active.pop(key, None)
+        self._added.pop(key, None)
+        if began is not None and self._observer:
+            self._observer.worked(time.monotonic() - began)
+
     def _give_back(self, key: K) -> None:
-        self._active.pop(key, None)
+        self._end_turn(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key)

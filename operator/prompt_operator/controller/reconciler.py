@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -14,8 +15,10 @@ import structlog
 from prompt_operator.api.names import AGENT_ROLLBACKS, CONFIG_MAPS, PROMPT_DEPLOYMENTS, config_map_name
 from prompt_operator.controller.execution import ContentMissingError, Executor, StaleError
 from prompt_operator.controller.kube import ApiError, UnreachableError
+from prompt_operator.controller.metrics import Metrics
 from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.store import Key, Store
+from prompt_operator.lifecycle.actions import WriteConfigMap
 from prompt_operator.lifecycle.observed import Observed, Ownership
 from prompt_operator.lifecycle.policies import decide
 from prompt_operator.lifecycle.rollback_policies import ObservedRollback, decide_rollback
@@ -33,7 +36,8 @@ Clock = Callable[[], datetime]
 class Reconciler:
     """Brings objects to what they shall be."""
 
-    def __init__(self, store: Store, queue: WorkQueue[Key], executor: Executor, clock: Clock) -> None:
+    def __init__(self, store: Store, queue: WorkQueue[Key], executor: Executor, clock: Clock, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._store = store
         self._queue = queue
         self._executor = executor
@@ -46,6 +50,8 @@ class Reconciler:
             await self._turn(key)
 
     async def _turn(self, key: Key) -> None:
+        began = time.monotonic()
+        result = "error"
         try:
             look_again = await (self._rollback(key) if key.plural == AGENT_ROLLBACKS else self._deployment(key))
         except (StaleError, ApiError, UnreachableError, ContentMissingError) as error:
@@ -56,9 +62,12 @@ class Reconciler:
             self._queue.failed(key)
             log.exception("failed, will try again", key=str(key))
         else:
+            result = "success"
             self._queue.done(key)
             if look_again is not None:
+                result = "requeue_after"
                 self._queue.add_after(key, look_again)
+        self._metrics.reconciled(key.plural, result, time.monotonic() - began)
 
     async def _deployment(self, key: Key) -> float | None:
         async with self._locked([(key.namespace, key.name)]):
@@ -75,6 +84,8 @@ class Reconciler:
                     return decision.look_again_after
                 try:
                     await self._executor.perform(observed, decision.action)
+                    if isinstance(decision.action, WriteConfigMap) and not decision.action.events:
+                        self._metrics.switch_duration.observe(self._queue.since_added(key))
                 except StaleError:
                     conflicts += 1
                     if conflicts >= _MOST_CONFLICTS:
@@ -117,7 +128,7 @@ class Reconciler:
 
     @asynccontextmanager
     async def _locked(self, deployments: list[tuple[str, str]]) -> AsyncIterator[None]:
-        """Have deployments to oneself. Always in the same order, so that two who want several never block each other."""
+        """Have deployments to oneself, taken in one order, so that two who want several never block each other."""
         async with AsyncExitStack() as stack:
             for key in sorted(set(deployments)):
                 await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,11 +29,11 @@ _REPORTING_CONTROLLER: Final = "promptoperator.io/prompt-operator"
 class EventRecorder:
     """Writes events one after another, in the background."""
 
-    def __init__(self, client: KubeClient, instance: str) -> None:
+    def __init__(self, client: KubeClient, instance: str, on_drop: Callable[[], None]) -> None:
         self._client = client
         self._instance = instance
         self._waiting: asyncio.Queue[tuple[str, Json]] = asyncio.Queue(_MOST_WAITING)
-        self.dropped = 0
+        self._on_drop = on_drop
 
     def record(self, kind: str, about: Deployment | Rollback, events: Iterable[Event]) -> None:
         """Take events in, to be written soon."""
@@ -45,7 +45,7 @@ class EventRecorder:
             try:
                 self._waiting.put_nowait((about.namespace, self._body(kind, about, event)))
             except asyncio.QueueFull:
-                self.dropped += 1
+                self._on_drop()
 
     async def run(self) -> None:
         """Write events until cancelled."""
@@ -54,7 +54,7 @@ class EventRecorder:
             try:
                 await self._client.create(Resource("events", namespace), body)
             except (ApiError, UnreachableError) as error:
-                self.dropped += 1
+                self._on_drop()
                 log.warning("event was not written", reason=body["reason"], error=str(error))
             finally:
                 self._waiting.task_done()

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -17,6 +18,7 @@ from prompt_operator.controller import health, preflight
 from prompt_operator.controller.contents import ContentCache
 from prompt_operator.controller.execution import Executor
 from prompt_operator.controller.kube import ApiError, KubeClient, UnreachableError, configuration_of
+from prompt_operator.controller.metrics import Metrics
 from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.reconciler import Reconciler
 from prompt_operator.controller.recording import EventRecorder
@@ -34,29 +36,34 @@ _STOP_WITHIN: Final = 5.0  # seconds that writes in flight and events have at th
 class Controller:
     """All parts, wired. Parts know each other only through what is passed to them here."""
 
-    def __init__(self, settings: Settings, client: KubeClient) -> None:
+    def __init__(self, settings: Settings, client: KubeClient, metrics: Metrics) -> None:
         self.settings = settings
         self.client = client
-        self.queue: WorkQueue[Key] = WorkQueue(retry_first=settings.retry_first, retry_most=settings.retry_most)
+        self.metrics = metrics
+        self.queue: WorkQueue[Key] = WorkQueue(
+            retry_first=settings.retry_first, retry_most=settings.retry_most, observer=metrics.queue
+        )
         self.store = Store(ContentCache(settings.content_cache_bytes), self.queue.add)
-        self.recorder = EventRecorder(client, instance=os.environ.get("POD_NAME") or socket.gethostname())
-        self.executor = Executor(client, self.store, self.recorder)
-        self.reconciler = Reconciler(self.store, self.queue, self.executor, lambda: datetime.now(UTC))
+        instance = os.environ.get("POD_NAME") or socket.gethostname()
+        self.recorder = EventRecorder(client, instance, metrics.events_dropped.inc)
+        self.executor = Executor(client, self.store, self.recorder, metrics)
+        self.reconciler = Reconciler(self.store, self.queue, self.executor, lambda: datetime.now(UTC), metrics)
         self.synchronizer = Synchronizer(client, self.store, settings.namespaces)
         self.hearing = Hearing()
         self.health = health.Health(settings, self.hearing, self.queue)
+        metrics.show(self.store.deployments, self.queue.__len__, self.queue.oldest_active)
 
 
 async def run(settings: Settings) -> None:
     """Run the controller until SIGTERM or SIGINT. Raises NoClusterError when there is no way to reach a cluster."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    heed_signals = partial(_heed_signals, asyncio.get_running_loop(), stop)
+    heed_signals()
     configuration = await configuration_of(settings)
-    client = KubeClient(configuration, settings)
-    controller = Controller(settings, client)
-    runner, port = await health.serve(controller.health, settings)
+    metrics = Metrics()
+    client = KubeClient(configuration, settings, metrics.requested)
+    controller = Controller(settings, client, metrics)
+    runner, port = await health.serve(controller.health, metrics, settings)
     log.info("serving probes", host=settings.health_host, port=port)
     background = [asyncio.create_task(controller.recorder.run())]
     workers: list[asyncio.Task[None]] = []
@@ -64,7 +71,10 @@ async def run(settings: Settings) -> None:
         if await _until(stop, _wait_until_ready(controller)):
             workers = [asyncio.create_task(controller.reconciler.work()) for _ in range(settings.workers)]
             background.append(asyncio.create_task(_sweep_for_ever(controller)))
-            registry = build_registry(controller.store, configuration, client.ssl_context, controller.hearing, settings)
+            # kopf takes the signals, and does not give them back when it ends by an error: then nobody heeded SIGTERM.
+            registry = build_registry(
+                controller.store, configuration, client.ssl_context, controller.hearing, settings, heed_signals
+            )
             await _watch_for_ever(controller, registry, stop)
     finally:
         log.info("stopping")
@@ -75,6 +85,12 @@ async def run(settings: Settings) -> None:
         await runner.cleanup()
         await client.close()
         log.info("stopped")
+
+
+def _heed_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT end the controller."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
@@ -118,7 +134,7 @@ async def _watch_for_ever(controller: Controller, registry: Any, stop: asyncio.E
         controller.hearing.forget()
         controller.health.watching()
         try:
-            await watch(registry, controller.settings)
+            await watch(registry, controller.settings, stop)
         except Exception as error:  # noqa: BLE001 - whatever ended the watches, without them the controller is deaf
             controller.health.not_watching()
             log.warning("the watches ended; starting again", error=f"{type(error).__name__}: {error}"[:500])
@@ -128,14 +144,14 @@ async def _watch_for_ever(controller: Controller, registry: Any, stop: asyncio.E
             if not await _until(stop, _wait_until_ready(controller)):
                 return
         else:
-            return  # told to stop by a signal, which kopf takes itself
+            return  # told to stop
 
 
 async def _sweep_for_ever(controller: Controller) -> None:
     while True:
         await asyncio.sleep(jittered(controller.settings.resync_every))
         try:
-            await controller.synchronizer.sweep()
+            controller.metrics.missed.inc(await controller.synchronizer.sweep())
         except (ApiError, UnreachableError) as error:
             log.warning("could not compare with the API server; will try again", error=str(error))
 

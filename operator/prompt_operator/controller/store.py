@@ -220,6 +220,10 @@ class Store:
 
     # --- giving out ---------------------------------------------------------------------------------------------------
 
+    def deployments(self) -> list[Deployment]:
+        """Return every known deployment."""
+        return list(self._deployments.values())
+
     def deployment_keys(self) -> list[Key]:
         """Return the key of every known deployment."""
         return [Key(PROMPT_DEPLOYMENTS, *key) for key in self._deployments]
@@ -263,14 +267,13 @@ class Store:
         return ObservedRollback(rollback, tuple(d for d in deployments if d), tuple(others.values()))
 
     def _planned_for(self, deployment: Deployment) -> list[PlannedRollback]:
-        found = []
-        for rollback in self._unfinished.get(deployment.namespace, {}).values():
-            if rollback.phase != "Running":
-                continue
-            for row in rollback.status.get("rollbacks") or ():
-                if row.get("uid") == deployment.uid and row.get("result") == PENDING:
-                    found.append((rollback.created, rollback.name, _planned(rollback, row)))
-        return [planned for _, _, planned in sorted(found, key=lambda f: f[:2])]
+        running = (r for r in self._unfinished.get(deployment.namespace, {}).values() if r.phase == "Running")
+        return [
+            _planned(rollback, row)
+            for rollback in sorted(running, key=lambda r: (r.created, r.name))
+            for row in rollback.status.get("rollbacks") or ()
+            if row.get("uid") == deployment.uid and row.get("result") == PENDING
+        ]
 
 
 def _fixed_names(rollback: Rollback) -> set[str] | None:

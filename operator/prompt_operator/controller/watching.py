@@ -7,6 +7,7 @@ and all work is done from our own queue. No finalizer, no annotation and no stat
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 import time
@@ -95,10 +96,22 @@ class _HeardStream:
 
 
 def build_registry(
-    store: Store, configuration: Configuration, ssl_context: ssl.SSLContext, hearing: Hearing, settings: Settings
+    store: Store,
+    configuration: Configuration,
+    ssl_context: ssl.SSLContext,
+    hearing: Hearing,
+    settings: Settings,
+    on_start: Callable[[], None],
 ) -> kopf.OperatorRegistry:
-    """Register the routing of every kind into the store, and the login with a session of bounded connections."""
+    """Register the routing of every kind into the store, and the login with a session of bounded connections.
+
+    ``on_start`` is called each time after kopf has set itself up.
+    """
     registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    async def take_signals_back(**_: Any) -> None:
+        on_start()
 
     for group, version, plural in WATCHED:
 
@@ -179,16 +192,19 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     result.watching.reconnect_backoff = 0.1
     result.queueing.worker_limit = None  # a limit here blocks by idle workers; our own queue bounds the work
     result.queueing.idle_timeout = 1.0  # seconds a worker keeps the last event of an object in memory
+    # kopf may end by an error and be started anew, but would have left a timer that kills this process for that.
+    result.process.ultimate_exiting_timeout = None
     result.networking.request_timeout = settings.request_timeout
     result.networking.error_backoffs = Backoffs()
     return result
 
 
-async def watch(registry: kopf.OperatorRegistry, settings: Settings) -> None:
-    """Watch until told to stop by a signal. Raises what kopf cannot recover from, such as an error in a watch."""
+async def watch(registry: kopf.OperatorRegistry, settings: Settings, stop: asyncio.Event) -> None:
+    """Watch until told to stop. Raises what kopf cannot recover from, such as an error in a watch."""
     await kopf.operator(
         registry=registry,
         settings=kopf_settings(settings),
+        stop_flag=stop,
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
