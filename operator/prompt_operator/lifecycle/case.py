@@ -80,7 +80,7 @@ class Case:
         time = held.record.get("activatedTime")
         if not times.is_written(time) or str(time) <= newest_time:
             return None
-        if revision.phase in TERMINAL or revision.hash in self.quarantine:
+        if revision.phase in TERMINAL or (revision.hash in self.quarantine and not revision.is_rollback):
             return None
         return Shipment(revision, str(time))
 
@@ -90,12 +90,21 @@ class Case:
         found = {number: Shipment(self.by_number[number], time) for number, time in self._recorded.items()}
         if held := self._in_config_map:
             found[held.revision.number] = held
-        newest = max((s.time for s in found.values()), default="~")
-        for number in {r.baseline_revision for r in self.revisions} - found.keys():
-            # Its status was lost, but a later revision says that it was live.
-            if (revision := self.by_number.get(number)) and (time := times.since(revision.created)) < newest:
-                found[number] = Shipment(revision, time)
+        before = self._in_config_map.time if self._in_config_map else "~"
+        for revision in self._unrecorded:
+            if revision.number not in found and (time := times.since(revision.created)) < before:
+                found[revision.number] = Shipment(revision, time)
         return tuple(sorted(found.values(), key=lambda s: (s.time, s.revision.number)))
+
+    @cached_property
+    def _unrecorded(self) -> list[Revision]:
+        """Revisions that were live, by their phase or by what a later one says, though the record of it is lost."""
+        left = {r.baseline_revision for r in self.revisions}
+        return [
+            r
+            for r in self.revisions
+            if not r.status.get("stage") and r.number not in self._recorded and (r.number in left or r.phase in SHIPPED)
+        ]
 
     @cached_property
     def live(self) -> Shipment | None:

@@ -1,0 +1,183 @@
+"""What was deleted, tampered with or left over: it is healed, and what is live stays live."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_operator.api.reasons import Reason
+from prompt_operator.lifecycle.actions import DeleteConfigMap
+from tests.property.promises import check_history
+from tests.property.world import World, h
+
+
+@pytest.fixture
+def world() -> World:
+    """One prompt: A, then B, rolled back to A, back to B by force: B is live, A quarantined."""
+    made = World()
+    made.create("support", "A")
+    made.settle()
+    made.edit("support", "B")
+    made.settle()
+    for text in "AB":
+        made.pass_time(10)
+        made.roll_back("support", to=text, force=True, name=f"to-{text}".lower())
+        made.settle()
+    return made
+
+
+def test_a_deleted_config_map_is_restored_with_an_event(world: World) -> None:
+    world.delete_config_map("support")
+    world.settle()
+    assert world.live("support") == "B"
+    assert world.events[-1].reason is Reason.ConfigMapRestored
+
+
+def test_a_restored_config_map_is_the_same_record(world: World) -> None:
+    before = world.config_maps["support"].view.record
+    world.delete_config_map("support")
+    world.settle()
+    assert world.config_maps["support"].view.record == before
+
+
+TAMPERING = {
+    "content": {"content_hash": h("X")},
+    "text": {"whole": False},
+    "record": {"record": {}},
+    "record of a wrong shape": {"record": {"revision": True, "hash": {}, "activatedTime": 7}},
+    "labels": {"labels": {}},
+    "annotations": {"annotations": {}},
+}
+
+
+@pytest.mark.parametrize("changes", TAMPERING.values(), ids=TAMPERING)
+def test_a_config_map_that_was_edited_by_hand_is_restored(world: World, changes: dict) -> None:
+    before = world.config_maps["support"].view
+    world.tamper("support", **changes)
+    world.settle()
+    after = world.config_maps["support"].view
+    assert (after.content_hash, after.record, after.labels) == (before.content_hash, before.record, before.labels)
+
+
+def test_a_config_map_set_back_to_an_older_version_is_restored(world: World) -> None:
+    older = world.old_config_maps[0].view
+    world.tamper("support", content_hash=older.content_hash, record=older.record)
+    world.settle()
+    assert world.live("support") == "B"
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2020-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z", 7])
+def test_a_config_map_made_to_name_a_candidate_that_was_rejected_is_restored(world: World, time: object) -> None:
+    world.pause("support")
+    for text in "CD":
+        world.edit("support", text)
+        world.settle()
+    record = world.config_maps["support"].view.record
+    forged = {**record, "revision": 5, "hash": h("C"), "activatedTime": time}
+    world.tamper("support", content_hash=h("C"), record=forged)
+    world.settle()
+    assert (world.live("support"), world.status("support")["activeRevision"]) == ("B", 4)
+
+
+def test_an_immutable_config_map_is_replaced_when_it_must_change(world: World) -> None:
+    world.tamper("support", immutable=True)
+    assert world.settle() == 0
+    world.edit("support", "C")
+    world.settle()
+    assert world.live("support") == "C"
+    assert any(isinstance(a, DeleteConfigMap) for a in world.applied)
+
+
+def test_a_config_map_that_is_not_ours_is_never_touched() -> None:
+    world = World()
+    world.put_foreign_config_map("support")
+    world.create("support", "A")
+    world.settle()
+    assert world.condition("support", "Stalled") == (True, "ConfigMapConflict")
+    assert world.decide(("deployment", "support")).look_again_after
+    world.delete_config_map("support")
+    world.settle()
+    assert world.live("support") == "A"
+
+
+def test_what_a_deleted_namesake_left_is_waited_for(world: World) -> None:
+    world.recreate("support", "N")
+    world.settle()
+    assert world.condition("support", "Reconciling") == (True, "WaitingForCleanup")
+    assert world.decide(("deployment", "support")).look_again_after
+    world.collect_garbage()
+    world.settle()
+    assert (world.live("support"), world.numbers("support")) == ("N", [1])
+
+
+def _told(world: World) -> dict:
+    return {k: v for k, v in world.status("support").items() if k not in ("conditions", "observedGeneration")}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_status_of_a_deployment_is_rebuilt(world: World, whole: bool) -> None:
+    before, live = _told(world), world.live("support")
+    world.forget_status("support", whole=whole)
+    world.settle()
+    assert (_told(world), world.live("support")) == (before, live)
+
+
+def test_the_status_of_revisions_is_rebuilt(world: World) -> None:
+    before = {n: r.status for n, r in world.revisions.items()}
+    for name in list(world.revisions):
+        world.forget_revision_status(name)
+    world.settle()
+    assert {n: r.status for n, r in world.revisions.items()} == before
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("config_map", [True, False])
+def test_when_every_status_is_lost_what_is_live_and_quarantined_stays(
+    world: World, whole: bool, config_map: bool
+) -> None:
+    before = _told(world)
+    phases = {n: r.status["phase"] for n, r in world.revisions.items()}
+    world.forget_status("support", whole=whole)
+    for name in list(world.revisions):
+        world.forget_revision_status(name, whole=whole)
+    if not config_map:
+        world.delete_config_map("support")
+    world.settle()
+    after = _told(world)
+    for told in ("activeHash", "activeRevision", "previousHash", "phase", "candidateRevision", "observedPromptHash"):
+        assert after[told] == before[told], told
+    assert [q["hash"] for q in after["quarantinedHashes"]] == [h("A")]
+    assert [p["revision"] for p in after["history"]] == [p["revision"] for p in before["history"]]
+    assert {n: r.status["phase"] for n, r in world.revisions.items()} == phases
+    assert world.live("support") == "B"
+
+
+def test_a_candidate_deleted_by_hand_does_not_take_the_phase_back(world: World) -> None:
+    assert (world.status("support")["phase"], world.status("support")["candidateRevision"]) == ("RolledBack", 2)
+    world.pause("support")
+    world.edit("support", "C")
+    world.settle()
+    for text in "DE":
+        world.edit("support", text)
+        world.settle()
+    world.set("support", content_hash=h("D"))
+    world.settle()
+    before = {k: world.status("support")[k] for k in ("phase", "candidateHash", "candidateRevision")}
+    world.set("support", content_hash="")
+    world.delete_revision(f"support-{before['candidateRevision']}")
+    world.settle()
+    assert {k: world.status("support")[k] for k in before} == before
+    check_history(world, "support")
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_collection_keeps_what_is_needed_and_the_newest(world: World, limit: int) -> None:
+    world.set("support", revision_limit=limit)
+    for number in range(12):
+        world.edit("support", f"text {number}")
+        world.settle()
+    status, kept = world.status("support"), world.numbers("support")
+    assert len(kept) <= max(limit, 6)
+    live = status["activeRevision"]
+    assert {live, live - 1, status["quarantinedHashes"][0]["revision"], max(kept)} <= set(kept)
+    assert h("A") in {r.hash for r in world.revisions.values()}
+    assert status["history"][0]["revision"] == live
