@@ -201,11 +201,22 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
 
 async def watch(registry: kopf.OperatorRegistry, settings: Settings, stop: asyncio.Event) -> None:
     """Watch until told to stop. Raises what kopf cannot recover from, such as an error in a watch."""
-    await kopf.operator(
-        registry=registry,
-        settings=kopf_settings(settings),
-        stop_flag=stop,
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
+    # A stop flag of kopf's would do, but it takes its own waiting for the flag for a hung task: 5 s at every exit.
+    stopping = asyncio.create_task(stop.wait())
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=kopf_settings(settings),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+        )
     )
+    try:
+        await asyncio.wait([stopping, watching], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        watching.cancel()
+        await asyncio.wait([watching])
+    if not watching.cancelled():
+        watching.result()
