@@ -4,6 +4,7 @@ import http.client
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +21,8 @@ ROOTS: Final = {
 }
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+#: Seconds after which a connection is not used again.
+_IDLE: Final = 20.0
 
 
 class ApiError(AssertionError):
@@ -91,16 +94,26 @@ class Api:
             yield json.loads(line)
 
     def request(self, method: str, path: str, body: Json | None = None, content_type: str = "application/json") -> Json:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
+        connection = self._connection()
         headers = {"Content-Type": content_type, "Accept": "application/json"}
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        response = connection.getresponse()
-        text = response.read().decode()
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            text = response.read().decode()
+        except BaseException:
+            self._local.connection = None
+            raise
+        self._local.used = time.monotonic()
         if response.status >= 400:
             raise ApiError(response.status, text)
         return json.loads(text)
+
+    def _connection(self) -> http.client.HTTPSConnection:
+        """Return the connection of this thread, or a new one when the server may have closed it meanwhile."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None or time.monotonic() - self._local.used > _IDLE:
+            connection = self._local.connection = self._connect()
+        return connection
 
     def _connect(self) -> http.client.HTTPSConnection:
         assert self._host.hostname

@@ -59,6 +59,7 @@ class Stage:
 
     def reference(self, scenario: Scenario) -> Reference:
         """Play a scenario undisturbed."""
+        self.proxy.trace.clear()  # what is over needs not be searched again and again
         point = self.point(scenario)
         before = len(self.writes(point))
         scenario.act(point)
@@ -93,7 +94,7 @@ class Stage:
             return state == wanted
 
         try:
-            eventually(look, within=within, every=0.03)
+            eventually(look, within=within, every=0.1)
         except AssertionError:
             raise AssertionError(f"did not end as without faults:\n{difference(wanted, state)}") from None
         before = len(self.writes(point))
