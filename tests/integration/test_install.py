@@ -6,11 +6,11 @@ token of the installed service account and the arguments of the installed Deploy
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from prompt_operator.cluster import Cluster
 from prompt_operator.controller.preflight import RIGHTS
@@ -191,10 +191,9 @@ def test_outside_of_what_it_serves_the_operator_has_no_rights(installed: Install
     ],
 )
 def test_the_operator_may_not(installed: Installation, tmp_path: Path, question: str):
-    command = [str(installed.cluster.kubectl), "--kubeconfig", str(installed.kubeconfig(tmp_path / "operator"))]
-    command += ["-n", installed.user.namespace, "auth", "can-i", *question.split()]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (asked.stdout.strip(), asked.returncode) == ("no", 1)
+    arguments = ["-n", installed.user.namespace, "auth", "can-i", *question.split()]
+    said, _, code = installed.kubectl(*arguments, kubeconfig=installed.kubeconfig(tmp_path / "operator"))
+    assert (said.strip(), code) == ("no", 1)
 
 
 def test_who_may_edit_a_namespace_may_edit_its_prompts_but_no_record_and_no_status(installed: Installation):
@@ -204,20 +203,18 @@ def test_who_may_edit_a_namespace_may_edit_its_prompts_but_no_record_and_no_stat
         installed.user.kubectl("create", "rolebinding", who, f"--clusterrole={who}", f"--user={who}")
 
     def may(who: str, verb: str, what: str) -> bool:
-        arguments = ["auth", "can-i", verb, f"{what.replace('/', '.promptoperator.io/')}", f"--as={who}"]
-        try:
-            return installed.user.kubectl(*arguments).strip() == "yes"
-        except AssertionError:
-            return False
+        kind, _, subresource = what.partition("/")
+        asked = ["auth", "can-i", verb, f"{kind}.promptoperator.io", f"--subresource={subresource}", f"--as={who}"]
+        return installed.kubectl("-n", installed.user.namespace, *asked)[0].strip() == "yes"
 
-    own = ("promptdeployments.promptoperator.io", "agentrollbacks.promptoperator.io")
+    own = ("promptdeployments", "agentrollbacks")
     eventually(lambda: may("admin", "create", own[0]), what="the roles are aggregated")
-    for what in (*own, "promptrevisions.promptoperator.io"):
+    for what in (*own, "promptrevisions"):
         assert [may(who, "watch", what) for who in ("view", "edit", "admin")] == [True, True, True], what
     for what in own:
         for verb in ("create", "update", "patch", "delete"):
             assert [may(who, verb, what) for who in ("view", "edit", "admin")] == [False, True, True], (verb, what)
-    for what in ("promptrevisions.promptoperator.io", "promptdeployments/status", "agentrollbacks/status"):
+    for what in ("promptrevisions", "promptdeployments/status", "agentrollbacks/status"):
         assert [may(who, "patch", what) for who in ("view", "edit", "admin")] == [False, False, False], what
 
 
@@ -225,14 +222,16 @@ def test_who_may_edit_a_namespace_may_edit_its_prompts_but_no_record_and_no_stat
 
 
 def test_applying_again_changes_nothing_by_either_kind_of_apply(installed: Installation):
-    assert {line.rsplit(" ", 1)[1] for line in installed.apply().splitlines()} == {"unchanged"}
-    deployed = installed.user.get("deployment", "prompt-operator") if installed.way == "namespaced" else None
+    assert outcomes(installed.apply()) == {"unchanged"}
     for _ in range(2):
-        said = installed.apply("--server-side")
-        assert {line.rsplit(" ", 1)[1] for line in said.splitlines()} == {"serverside-applied"}
-    if deployed:
-        assert installed.user.get("deployment", "prompt-operator")["metadata"]["generation"] == 1
-    assert {line.rsplit(" ", 1)[1] for line in installed.apply().splitlines()} == {"unchanged"}
+        assert outcomes(installed.apply("--server-side")) == {"serverside-applied"}
+    installed.apply()
+    assert installed.inside.get("deployment", "prompt-operator")["metadata"]["generation"] == 1
+
+
+def outcomes(said: str) -> set[str]:
+    """What kubectl says of each object: the last word of each line."""
+    return {line.rsplit(" ", 1)[1] for line in said.splitlines()}
 
 
 def test_the_pod_is_admitted_under_restricted_pod_security_without_a_warning(installed: Installation):
@@ -243,16 +242,15 @@ def test_the_pod_is_admitted_under_restricted_pod_security_without_a_warning(ins
         "metadata": template["metadata"] | {"name": "try"},
         "spec": template["spec"],
     }
-    command = [str(installed.cluster.kubectl), "--kubeconfig", str(installed.cluster.kubeconfig)]
-    command += ["-n", installed.namespace, "create", "--dry-run=server", "-f", "-"]
-    done = subprocess.run(command, input=json.dumps(pod), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    arguments = ["-n", installed.namespace, "create", "--dry-run=server", "-f", "-"]
+    _, warned, code = installed.kubectl(*arguments, stdin=json.dumps(pod))
+    assert (warned, code) == ("", 0)
     labels = installed.user.get("namespace", installed.namespace)["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_the_pod_exists_and_holds_one_token_of_its_own_account_and_nothing_else(installed: Installation):
-    admin = User(installed.cluster.kubectl, installed.cluster.kubeconfig, installed.namespace)
+    admin = installed.inside
     pods = eventually(lambda: admin.listed("pods"), what="the pod is made")
     assert [p["status"]["phase"] for p in pods] == ["Pending"]
     spec = pods[0]["spec"]
@@ -268,8 +266,7 @@ def test_an_overlay_names_another_image_and_another_namespace(installed: Install
         "images": [{"name": "prompt-operator", "newName": "example.test/team/operator", "newTag": "7"}],
     }
     (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
-    made = json.loads(installed.user.kubectl("create", "-k", str(tmp_path), "--dry-run=client", "-o", "json"))
-    objects = made["items"]
+    objects = list(yaml.safe_load_all(installed.kubectl("kustomize", str(tmp_path))[0]))
     image = next(o for o in objects if o["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == "example.test/team/operator:7"
     assert {o["metadata"]["namespace"] for o in objects if "namespace" in o["metadata"]} == {"prompts"}
@@ -281,22 +278,37 @@ def test_an_overlay_names_another_image_and_another_namespace(installed: Install
 # --- what is deleted --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["default", "namespaced"])
-def test_deleting_leaves_nothing_of_the_operator_and_of_prompts_only_where_the_kinds_stay(way: str, tmp_path: Path):
+@pytest.fixture
+def left_behind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[User]:
+    """A user whose prompt was live when the operator was taken out of the cluster again by kubectl delete -k."""
     with Cluster.ephemeral(audit_log=True) as cluster:
-        made = install(cluster, way)
+        made = install(cluster, request.param)
         with OperatorProcess(made.kubeconfig(tmp_path / "kubeconfig"), tmp_path / "log", *made.arguments) as operator:
-            made.user.apply(deployment(text="one"))
+            made.user.apply(deployment("short-lived"), deployment(text="one"))
+            made.user.wait_live("short-lived", "You help.")
             made.user.wait_live("support", "one")
             operator.stop()
+        made.user.kubectl("delete", "promptdeployment", "short-lived")
+        gone = "the garbage collector, which looks for new kinds every half a minute, knows ours"
+        eventually(lambda: made.user.find("configmap", "short-lived-prompt") is None, within=150, what=gone)
         made.delete()
-        kinds = "namespaces,crds,clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,deployments"
-        left = made.user.kubectl("get", "-A", "-l", "app.kubernetes.io/part-of=prompt-operator", "-o", "name", kinds)
-        if way == "default":
-            assert left == ""
-            assert made.user.find("namespace", SYSTEM) is None
-            eventually(lambda: made.user.find("configmap", "support-prompt") is None, what="the prompts are gone")
-        else:
-            assert left == ""
-            assert made.user.live("support")["prompt.txt"] == "one"
-            assert condition_of(made.user.get("promptdeployment", "support"), "Ready")["status"] == "True"
+        yield made.user
+
+
+def installed_objects(user: User) -> str:
+    kinds = "namespaces,crds,clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,deployments,pods"
+    return user.kubectl("get", "-A", "-l", "app.kubernetes.io/part-of=prompt-operator", "-o", "name", kinds)
+
+
+@pytest.mark.parametrize("left_behind", ["default"], indirect=True)
+def test_deleting_everything_takes_the_kinds_and_so_every_prompt_and_what_was_made_of_it(left_behind: User):
+    eventually(lambda: installed_objects(left_behind) == "", what="nothing of the operator is left")
+    assert left_behind.find("namespace", SYSTEM) is None
+    eventually(lambda: left_behind.find("configmap", "support-prompt") is None, what="the ConfigMap is gone")
+
+
+@pytest.mark.parametrize("left_behind", ["namespaced"], indirect=True)
+def test_deleting_the_namespaced_operator_leaves_prompts_and_what_agents_read(left_behind: User):
+    eventually(lambda: installed_objects(left_behind) == "", what="nothing of the operator is left")
+    assert left_behind.live("support")["prompt.txt"] == "one"
+    assert condition_of(left_behind.get("promptdeployment", "support"), "Ready")["status"] == "True"
