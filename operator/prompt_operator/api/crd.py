@@ -167,7 +167,7 @@ def _crd(
 
 
 def _root(description: str, spec: Json, status: Json, rules: list[Json]) -> Json:
-    return {
+    root: Json = {
         "type": "object",
         "description": description,
         "required": ["spec"],
@@ -178,8 +178,9 @@ def _root(description: str, spec: Json, status: Json, rules: list[Json]) -> Json
             "spec": spec,
             "status": status,
         },
-        "x-kubernetes-validations": rules,
     }
+    # An empty list is not stored, and would be a difference to what is stored at each apply.
+    return root | ({"x-kubernetes-validations": rules} if rules else {})
 
 
 def prompt_deployment_crd() -> Json:
