@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -22,31 +21,57 @@ from prompt_operator.cli.demo.keeper import operator_command
 from prompt_operator.cli.demo.stage import DemoError, Stage
 from prompt_operator.cli.demo.story import tell
 from prompt_operator.cli.files import crd_directory
+from prompt_operator.cluster.choice import METAVAR, Embedded, parse
+from prompt_operator.cluster.provided import Provided
+from prompt_operator.cluster.provider import provide
 
 CLUSTER_NAME: Final = "prompt-operator-demo"
 _READY_WITHIN: Final = 60.0  # seconds
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave the cluster and the operator running, to try things out.")
-def demo(*, keep: bool) -> None:
-    """Show the whole story on an embedded Kubernetes: ship, edit, roll back, and Git cannot undo it."""
+@click.option("--keep", is_flag=True, help="Leave the embedded cluster and the operator running, to try things out.")
+@click.option(
+    "--cluster",
+    "where",
+    default="embedded",
+    show_default=True,
+    metavar=METAVAR,
+    help="A cluster started for this, one that the kind command makes, or one of yours: there everything happens in a "
+    "namespace that is removed again.",
+)
+def demo(*, keep: bool, where: str) -> None:
+    """Show the whole story on a real Kubernetes: ship, edit, roll back, and Git cannot undo it."""
     console = Console(highlight=False)
     for number in (signal.SIGTERM, signal.SIGHUP):  # asked to end, leave as with Ctrl-C: nothing keeps running
         signal.signal(number, signal.default_int_handler)
     try:
+        choice = parse(where)
+        if keep and not isinstance(choice, Embedded):
+            raise click.UsageError("--keep goes with the embedded cluster only: any other is left as it was found.")
         if keep:
             _kept(console)
         else:
-            with cluster.Cluster.ephemeral(name=CLUSTER_NAME) as running, tempfile.TemporaryDirectory() as workdir:
-                stage = _stage(console, running.kubectl, running.kubeconfig, Path(workdir))
-                with _operator(running.kubeconfig, Path(workdir, "operator.log")):
-                    tell(stage)
+            checkout = crd_directory().parent
+            with provide(choice, CLUSTER_NAME, checkout=checkout) as provided, tempfile.TemporaryDirectory() as workdir:
+                _told(console, provided, Path(workdir))
             _say_what_next(console)
     except (DemoError, cluster.ClusterError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.Abort from None
+
+
+def _told(console: Console, provided: Provided, workdir: Path) -> None:
+    """Tell the story on a cluster that goes away."""
+    if provided.operator_in_cluster:
+        console.print("The operator runs in the cluster, as `kubectl apply -k manifests/default` installs it.")
+        tell(Stage(console, provided.kubectl, provided.kubeconfig, workdir))
+        return
+    stage = _stage(console, provided.kubectl, provided.kubeconfig, workdir)
+    namespaces = [provided.namespace] if provided.shared else []
+    with _operator(operator_command(provided.kubeconfig, *namespaces), workdir / "operator.log"):
+        tell(stage)
 
 
 def _kept(console: Console) -> None:
@@ -80,8 +105,8 @@ def _kept(console: Console) -> None:
 
 def _stage(console: Console, kubectl: Path, kubeconfig: Path, workdir: Path) -> Stage:
     stage = Stage(console, kubectl, kubeconfig, workdir)
-    console.print("A Kubernetes control plane is up. The operator's kinds are installed:")
-    os.symlink(crd_directory(), workdir / "crds")
+    console.print("Kubernetes is up. The operator's kinds are installed:")
+    (workdir / "crds").symlink_to(crd_directory())
     stage.kubectl("apply", "--server-side", "-f", "crds/")
     crds = [f"crd/{p}.promptoperator.io" for p in ("promptdeployments", "promptrevisions", "agentrollbacks")]
     stage.kubectl("wait", "--for=condition=Established", *crds, show=False)
@@ -89,10 +114,10 @@ def _stage(console: Console, kubectl: Path, kubeconfig: Path, workdir: Path) -> 
 
 
 @contextlib.contextmanager
-def _operator(kubeconfig: Path, log_file: Path) -> Iterator[None]:
+def _operator(command: list[str], log_file: Path) -> Iterator[None]:
     """Run the operator for the length of a block."""
     with log_file.open("ab") as log:
-        process = subprocess.Popen(operator_command(kubeconfig), stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_until_ready(log_file, process)
         yield

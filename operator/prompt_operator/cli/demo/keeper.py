@@ -15,9 +15,10 @@ from prompt_operator import cluster
 _LOOK_EVERY = 1.0  # seconds
 
 
-def operator_command(kubeconfig: Path) -> list[str]:
-    """Return the command that runs the operator beside a local cluster."""
+def operator_command(kubeconfig: Path, *namespaces: str) -> list[str]:
+    """Return the command that runs the operator on this machine, for some namespaces or else for all."""
     run = [sys.executable, "-m", "prompt_operator.cli.main", "run", "--kubeconfig", str(kubeconfig)]
+    run += [word for namespace in namespaces for word in ("--namespace", namespace)]
     return [*run, "--health-host", "127.0.0.1", "--health-port", "0", "--log-format", "json"]
 
 
