@@ -191,7 +191,8 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     result.watching.inactivity_timeout = 75  # seconds; the API server sends a bookmark about every 60
     result.watching.reconnect_backoff = 0.1
     result.queueing.worker_limit = None  # a limit here blocks by idle workers; our own queue bounds the work
-    result.queueing.idle_timeout = 1.0  # seconds a worker keeps the last event of an object in memory
+    # Seconds a worker keeps the last event of an object in memory: at 1 s, a start at 1,000 objects takes 22 MiB more.
+    result.queueing.idle_timeout = 0.1
     # kopf may end by an error and be started anew, but would have left a timer that kills this process for that.
     result.process.ultimate_exiting_timeout = None
     result.networking.request_timeout = settings.request_timeout
