@@ -1,0 +1,1 @@
+"""``kubectl prompt``: what people do with prompts, as a plugin of kubectl."""
