@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from prompt_operator.api.phases import ROLLBACKS, Stage
 from prompt_operator.lifecycle import actions, times
@@ -37,7 +38,7 @@ def check_write(world: World, name: str, action: actions.Action) -> None:
 
 def check_rest(world: World) -> None:
     """Check what must be true once nothing is left to do."""
-    for key in world.keys():
+    for key in world.all_keys():
         assert world.decide(key).action is None
     for name in world.deployments:
         _check_deployment(world, name)
@@ -69,7 +70,7 @@ def _concerns(world: World, rollback: str, name: str) -> bool:
 def check_history(world: World, name: str) -> None:
     """Check that history is linear: each entry follows the one below it."""
     history = world.status(name)["history"]
-    for newer, older in zip(history, history[1:], strict=False):
+    for newer, older in pairwise(history):
         assert times.read(newer["time"]) > times.read(older["time"])
         assert (newer["previousRevision"], newer["previousHash"]) == (older["revision"], older["hash"])
     if history:

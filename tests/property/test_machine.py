@@ -49,20 +49,20 @@ class Everything(RuleBasedStateMachine):
     @rule(data=st.data())
     def work(self, data: st.DataObject) -> None:
         for _ in range(data.draw(st.integers(1, 6))):
-            keys = self.world.keys()
+            keys = self.world.all_keys()
             key = keys[data.draw(st.integers(0, 9)) % len(keys)]
             self._step(key)
 
     @rule(data=st.data())
     def decide_now_and_write_later(self, data: st.DataObject) -> None:
-        keys = self.world.keys()
+        keys = self.world.all_keys()
         key = keys[data.draw(st.integers(0, 9)) % len(keys)]
         self.undecided.setdefault(key, self.world.decide(key))
 
     @rule()
     def come_to_rest(self) -> None:
         for _ in range(300):
-            if not any([self._step(key) for key in self.world.keys()]):
+            if not sum(self._step(key) for key in self.world.all_keys()):
                 break
         else:
             raise AssertionError(f"no rest: {self.world.applied[-6:]}")

@@ -5,11 +5,10 @@ It carries out one action as the real executor does, preconditions included, and
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from prompt_operator.api.names import FIELD_MANAGER, UNVERIFIED
@@ -22,27 +21,15 @@ from prompt_operator.lifecycle.observed import (
     Observed,
     Ownership,
     PlannedRollback,
-    Problem,
     Revision,
     Rollback,
 )
 from prompt_operator.lifecycle.policies import decide
 from prompt_operator.lifecycle.rollback_policies import ObservedRollback, decide_rollback
+from tests.property.cluster import GIT, PERSON, Cluster, ConfigMap, h
 
+__all__ = ["GIT", "PERSON", "Key", "Pending", "World", "h"]
 Key = tuple[str, str]  # ("deployment" | "rollback", name)
-GIT = "argocd-controller"
-PERSON = "kubectl-patch"
-
-
-def h(text: str) -> str:
-    """Return the hash of a content, which here is any text."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass
-class ConfigMap:
-    view: LiveConfigMap
-    owner: str  # uid of a PromptDeployment; empty for somebody else's
 
 
 @dataclass(frozen=True)
@@ -55,128 +42,8 @@ class Pending:
     seen: Observed | ObservedRollback
 
 
-class World:
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.version = 100
-        self.serial = 0
-        self.deployments: dict[str, Deployment] = {}
-        self.managers: dict[str, set[str]] = {}
-        self.revisions: dict[str, Revision] = {}
-        self.config_maps: dict[str, ConfigMap] = {}
-        self.rollbacks: dict[str, Rollback] = {}
-        self.names: dict[str, str] = {}  # hash → text
-        self.applied: list[actions.Action] = []
-        self.events: list[actions.Event] = []
-        #: Everything that ever became live, per deployment uid: (revision, hash, time, previous hash).
-        self.switches: dict[str, list[tuple[int, str, str, str]]] = defaultdict(list)
-        self.old_config_maps: list[ConfigMap] = []
-
-    # --- what people and programs do ---------------------------------------------------------------------------------
-
-    def create(self, name: str, text: str, **spec: Any) -> Deployment:
-        target = spec.pop("target", "")
-        made = Deployment(
-            namespace="team", name=name, uid=self._uid(), resource_version=self._rv(), generation=1,
-            created=times.seconds(self.now), deleting=False, agent=spec.pop("agent", name), environment="production",
-            version=spec.pop("version", ""), change=spec.pop("change", {}), content_hash=self._hash(text),
-            content_problem=None, target_hash=self._hash(target), target_managers=(), paused=spec.pop("paused", False),
-            release_revision=0, revision_limit=spec.pop("limit", 50), status={},
-        )  # fmt: skip
-        assert not spec, spec
-        self.managers[name] = {GIT} if target else set()
-        self.deployments[name] = replace(made, target_managers=tuple(sorted(self.managers[name])))
-        return self.deployments[name]
-
-    def edit(self, name: str, text: str, *, version: str = "", **more: Any) -> None:
-        self._spec(name, content_hash=self._hash(text), content_problem=None, version=version, **more)
-
-    def spoil(self, name: str, problem: Problem) -> None:
-        self._spec(name, content_hash="", content_problem=problem)
-
-    def set_target(self, name: str, text: str, manager: str = PERSON) -> None:
-        """Set spec.targetHash as a client that updates does: what changes is the client's; what stays, stays."""
-        if self.deployments[name].target_hash == self._hash(text):
-            return
-        self.managers[name] = {manager} if text else set()
-        self._spec(name, target_hash=self._hash(text))
-
-    def apply_from_git(self, name: str, text: str, target: str | None, manager: str = GIT) -> None:
-        """Re-apply a manifest, by server-side apply with force, which owns what it names."""
-        if target is not None:
-            same = self.deployments[name].target_hash == self._hash(target)
-            self.managers[name] = (self.managers[name] if same else set()) | {manager}
-            self._spec(name, content_hash=self._hash(text), content_problem=None, target_hash=self._hash(target))
-            return
-        owners = self.managers[name]
-        owners.discard(manager)
-        gone = {} if owners else {"target_hash": ""}
-        self._spec(name, content_hash=self._hash(text), content_problem=None, **gone)
-
-    def pause(self, name: str, paused: bool = True) -> None:
-        self._spec(name, paused=paused)
-
-    def release(self, name: str, revision: int) -> None:
-        self._spec(name, release_revision=revision)
-
-    def set(self, name: str, **spec: Any) -> None:
-        self._spec(name, **spec)
-
-    def roll_back(self, deployment: str = "", *, name: str = "", **spec: Any) -> str:
-        """Create an AgentRollback and return its name."""
-        name = name or f"arb-{self.version}"
-        asked: dict[str, Any] = {"promptDeploymentName": deployment} if deployment else {}
-        for short, full in (("to", "targetHash"), ("seen", "fromHash")):
-            if short in spec:
-                spec[full] = self._hash(spec.pop(short))
-        self.rollbacks[name] = Rollback(
-            namespace="team", name=name, uid=self._uid(), resource_version=self._rv(),
-            created=times.seconds(self.now), generation=1, deleting=False, spec=asked | spec, status={},
-        )  # fmt: skip
-        return name
-
-    def delete_rollback(self, name: str) -> None:
-        del self.rollbacks[name]
-
-    def forget_status(self, name: str, *, whole: bool = True) -> None:
-        """Clear a deployment's status: all of it, or what the CRD's rules let somebody clear."""
-        old = self.deployments[name].status
-        kept = {} if whole else {k: v for k, v in old.items() if k in ("phase", "candidateRevision")}
-        self.deployments[name] = replace(self.deployments[name], status=kept, resource_version=self._rv())
-
-    def forget_revision_status(self, name: str, *, whole: bool = False) -> None:
-        old = self.revisions[name]
-        kept = {} if whole else {k: v for k, v in old.status.items() if k == "phase"}
-        self.revisions[name] = replace(old, status=kept, resource_version=self._rv())
-
-    def delete_revision(self, name: str) -> None:
-        del self.revisions[name]
-
-    def recreate(self, name: str, text: str, **spec: Any) -> None:
-        """Delete a deployment and create a namesake before the garbage collector came by."""
-        del self.deployments[name]
-        self.create(name, text, **spec)
-
-    def collect_garbage(self) -> None:
-        alive = {d.uid for d in self.deployments.values()}
-        self.revisions = {n: r for n, r in self.revisions.items() if r.owner_uid in alive}
-        self.config_maps = {n: c for n, c in self.config_maps.items() if not c.owner or c.owner in alive}
-
-    def tamper(self, name: str, **changes: Any) -> None:
-        """Change what the ConfigMap of a deployment says."""
-        held = self.config_maps[name]
-        view = replace(held.view, resource_version=self._rv(), **changes)
-        held.view = view
-
-    def delete_config_map(self, name: str) -> None:
-        self.config_maps.pop(name, None)
-
-    def put_foreign_config_map(self, name: str) -> None:
-        view = LiveConfigMap(self._uid(), self._rv(), Ownership.FOREIGN, h("?"), True, {}, {}, {})
-        self.config_maps[name] = ConfigMap(view, "")
-
-    def pass_time(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
+class World(Cluster):
+    """A cluster with the operator at work in it, one decision at a time."""
 
     # --- what the controller sees ------------------------------------------------------------------------------------
 
@@ -223,7 +90,7 @@ class World:
         uid = self.rollbacks[name].uid
         return PlannedRollback(name, uid, row["fromHash"], row["toHash"], row["revision"], reason, UNVERIFIED)
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         return [("deployment", n) for n in self.deployments] + [("rollback", n) for n in self.rollbacks]
 
     # --- what the operator does --------------------------------------------------------------------------------------
@@ -236,7 +103,7 @@ class World:
 
     def step(self, key: Key) -> bool:
         """Decide once and carry it out. Returns whether there was something to do."""
-        if key not in self.keys():
+        if key not in self.all_keys():
             return False
         pending = self.decide(key)
         if pending.action is None:
@@ -248,15 +115,15 @@ class World:
         """Let the operator work until nothing is left to do; returns the number of writes."""
         before, first = len(self.applied), list(order)
         for _ in range(limit):
-            keys = [*first, *(k for k in self.keys() if k not in first)]
-            if not any([self.step(key) for key in keys]):
+            keys = [*first, *(k for k in self.all_keys() if k not in first)]
+            if not sum(self.step(key) for key in keys):
                 return len(self.applied) - before
         raise AssertionError(f"no rest after {limit} rounds; last: {self.applied[-8:]}")
 
     def carry_out(self, pending: Pending) -> bool:
         """Carry out a decision unless what it was made on has changed; returns whether it was written."""
         action, name = pending.action, pending.key[1]
-        if action is None or pending.key not in self.keys():
+        if action is None or pending.key not in self.all_keys():
             return False
         self.now += timedelta(milliseconds=3)
         if isinstance(pending.seen, ObservedRollback):
@@ -349,7 +216,8 @@ class World:
         assert held is None or held.owner == d.uid, "a ConfigMap that is not ours was written"
         assert held is None or not held.view.immutable
         revision = self.revisions.get(f"{d.name}-{action.revision}")
-        assert revision and revision.hash == action.hash, "an active hash without content"
+        assert revision is not None, "an active hash without content"
+        assert revision.hash == action.hash, "an active hash without content"
         if held:
             self.old_config_maps.append(held)
         view = LiveConfigMap(
@@ -370,7 +238,7 @@ class World:
         before, after = old.get("candidateRevision", 0), new.get("candidateRevision", 0)
         assert after >= before, "candidateRevision never decreases"
         if old.get("phase") and after == before:
-            assert new.get("phase") and may_become(Phase(old["phase"]), Phase(new["phase"])), (old, new)
+            assert may_become(Phase(old["phase"]), Phase(new["phase"])), (old, new)
 
     def _check(self) -> None:
         published: dict[str, list[str]] = defaultdict(list)
@@ -380,12 +248,6 @@ class World:
         assert all(len(names) <= 1 for names in published.values()), published
 
     # --- questions ---------------------------------------------------------------------------------------------------
-
-    def _hash(self, text: str) -> str:
-        if not text or text.startswith("sha256:"):
-            return text
-        self.names[h(text)] = text
-        return h(text)
 
     def live(self, name: str) -> str:
         """Return the text that consumers read; empty if there is none."""
@@ -409,18 +271,3 @@ class World:
 
     def numbers(self, name: str) -> list[int]:
         return sorted(r.number for r in self.observe(name).revisions)
-
-    def _spec(self, name: str, **changes: Any) -> None:
-        d = replace(self.deployments[name], **changes)
-        others = tuple(sorted(self.managers[name] - {FIELD_MANAGER})) if d.target_hash else ()
-        self.deployments[name] = replace(
-            d, target_managers=others, generation=d.generation + 1, resource_version=self._rv()
-        )
-
-    def _uid(self) -> str:
-        self.serial += 1
-        return f"uid-{self.serial}"
-
-    def _rv(self) -> str:
-        self.version += 1
-        return str(self.version)

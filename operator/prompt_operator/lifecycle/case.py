@@ -147,7 +147,7 @@ class Case:
     @cached_property
     def newest_with(self) -> Mapping[str, Revision]:
         """Hash → the newest revision with that content."""
-        return {r.hash: r for r in sorted(self.revisions, key=lambda r: r.number)}
+        return {r.hash: r for r in self.revisions}
 
     def is_known(self, content_hash: str) -> bool:
         """Tell whether a revision holds a content."""
@@ -163,23 +163,22 @@ class Case:
     def next_number(self) -> int:
         """The number of the next revision. Numbers only grow, even where revisions were deleted by hand."""
         status = self.deployment.status
-        known = [r.number for r in self.revisions]
+        known = [self.revisions[-1].number if self.revisions else 0]
         known += [_number(status.get("candidateRevision")), _number(status.get("activeRevision"))]
         known += [_number(entry.get("revision")) for entry in status.get("history") or ()]
-        return max(known, default=0) + 1
+        return max(known) + 1
 
     # --- candidates -------------------------------------------------------------------------------------------------
 
     @cached_property
     def candidate(self) -> Revision | None:
         """The newest revision that no rollback made."""
-        return max((r for r in self.revisions if not r.is_rollback), key=lambda r: r.number, default=None)
+        return next((r for r in reversed(self.revisions) if not r.is_rollback), None)
 
     @cached_property
     def proposed(self) -> Revision | None:
         """The newest revision that spec.prompt made. Its hash is the observed prompt."""
-        made = (r for r in self.revisions if r.trigger in (Trigger.Change, Trigger.Revert))
-        return max(made, key=lambda r: r.number, default=None)
+        return next((r for r in reversed(self.revisions) if r.trigger in (Trigger.Change, Trigger.Revert)), None)
 
     @cached_property
     def unfinished(self) -> Revision | None:

@@ -156,9 +156,8 @@ def aim_at_candidate(case: Case) -> Action | None:
 
 def settle_revisions(case: Case) -> Action | None:
     """Write the status of revisions: archive first, then publish, so that at most one is ever published."""
-    for revision in sorted(case.revisions, key=lambda r: (r.number == case.live_number, r.number)):
-        if _is_over(case, revision):
-            continue
+    open_ones = [r for r in case.revisions if not _is_over(case, r)]
+    for revision in sorted(open_ones, key=lambda r: r.number == case.live_number):
         wanted = wanted_status(case, revision)
         if wanted is not None and wanted != revision.status:
             return WriteRevisionStatus(revision.name, wanted)

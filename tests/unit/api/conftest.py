@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+import tests.property.profiles  # noqa: F401 - registers and loads the profile
