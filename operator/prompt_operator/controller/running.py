@@ -18,7 +18,7 @@ from prompt_operator.controller import health, preflight
 from prompt_operator.controller.contents import ContentCache
 from prompt_operator.controller.execution import Executor
 from prompt_operator.controller.kube import ApiError, KubeClient, UnreachableError, configuration_of
-from prompt_operator.controller.metrics import Metrics
+from prompt_operator.controller.metrics import Metrics, Sources
 from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.reconciler import Reconciler
 from prompt_operator.controller.recording import EventRecorder
@@ -30,6 +30,7 @@ from prompt_operator.controller.watching import Hearing, build_registry, watch
 log = structlog.get_logger(__name__)
 
 _CHECK_AGAIN: Final = 2.0  # seconds between two tries to find the cluster ready
+_COMPARE_AFTER: Final = 2.0  # seconds after a watch began anew, for other watches to do so too
 _STOP_WITHIN: Final = 5.0  # seconds that writes in flight and events have at the end
 
 
@@ -51,7 +52,15 @@ class Controller:
         self.synchronizer = Synchronizer(client, self.store, settings.namespaces)
         self.hearing = Hearing()
         self.health = health.Health(settings, self.hearing, self.queue)
-        metrics.show(self.store.deployments, self.queue.__len__, self.queue.oldest_active)
+        sources = Sources(
+            deployments=self.store.deployments,
+            namespaces=self.store.namespaces,
+            depth=self.queue.__len__,
+            unfinished=self.queue.active_seconds,
+            longest=self.queue.oldest_active,
+            ready=lambda: float(not self.health.unreadiness()),
+        )
+        metrics.show(sources, settings.workers)
 
 
 async def run(settings: Settings) -> None:
@@ -149,11 +158,20 @@ async def _watch_for_ever(controller: Controller, registry: Any, stop: asyncio.E
 
 async def _sweep_for_ever(controller: Controller) -> None:
     while True:
-        await asyncio.sleep(jittered(controller.settings.resync_every))
+        await _until_compared_again(controller)
         try:
             controller.metrics.missed.inc(await controller.synchronizer.sweep())
         except (ApiError, UnreachableError) as error:
             log.warning("could not compare with the API server; will try again", error=str(error))
+
+
+async def _until_compared_again(controller: Controller) -> None:
+    """Wait for the next time, or until a watch began anew: what was deleted meanwhile it never tells."""
+    lost = controller.hearing.listed_anew
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(lost.wait(), jittered(controller.settings.resync_every))
+        await asyncio.sleep(jittered(_COMPARE_AFTER))
+    lost.clear()
 
 
 async def _finish(workers: list[asyncio.Task[None]]) -> None:

@@ -8,10 +8,12 @@ and all work is done from our own queue. No finalizer, no annotation and no stat
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -55,10 +57,17 @@ class Hearing:
 
     def __init__(self) -> None:
         self._heard: dict[str, float] = {}
+        #: Set when a watch had to begin anew with a list, which tells of no deletion meanwhile.
+        self.listed_anew = asyncio.Event()
 
     def heard(self, path: str) -> None:
         """Note that a watch made a sound."""
         self._heard[path] = time.monotonic()
+
+    def listed(self, path: str) -> None:
+        """Note that everything is listed; if there was a watch before, it was lost."""
+        if path in self._heard:
+            self.listed_anew.set()
 
     def forget(self) -> None:
         """Begin anew, as after all watches were started again."""
@@ -79,17 +88,44 @@ def watch_paths(namespaces: tuple[str, ...]) -> list[str]:
     return paths
 
 
+_AFTER_ERROR: Final = 1.0  # seconds; an error that lasts must not become a storm of lists
+_EXPIRED: Final = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n'
+
+
+def _is_fatal(line: bytes) -> bool:
+    """Tell whether an event is an error that kopf does not recover from."""
+    if b'"ERROR"' not in line[:20]:  # the type comes first; what is behind it is not worth parsing twice
+        return False
+    try:
+        return bool(json.loads(line)["object"]["code"] != HTTPStatus.GONE)
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
 class _HeardStream:
-    """The body of a watch, telling when a piece of it comes."""
+    """The body of a watch, telling when a piece of it comes, and without what kopf does not survive.
+
+    An error other than 410 or a line that is cut off makes kopf end all watches, and it may hang in doing so. So the
+    first becomes a 410, at which kopf lists anew, and the second is left out, since the event comes again.
+    """
 
     def __init__(self, stream: aiohttp.StreamReader, heard: Callable[[], None]) -> None:
         self._stream = stream
         self._heard = heard
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        rest = b""
         async for chunk in self._stream.iter_chunked(size):
             self._heard()
-            yield chunk
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if _is_fatal(line):
+                    log.warning("a watch told of an error; it begins anew", error=line[:500].decode(errors="replace"))
+                    await asyncio.sleep(_AFTER_ERROR * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
+                    yield _EXPIRED
+                    return
+            if whole := b"".join(line + b"\n" for line in lines):
+                yield whole
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -152,8 +188,10 @@ def _session(
             if auth["in"] == "header" and auth["value"]:
                 request.headers[auth["key"]] = auth["value"]
         response = await handler(request)
-        if request.url.query.get("watch") == "true":
-            path = request.url.path
+        path = request.url.path
+        if request.url.query.get("watch") != "true":
+            hearing.listed(path)
+        elif response.ok:
             hearing.heard(path)
             response.content = _HeardStream(response.content, lambda: hearing.heard(path))  # type: ignore[assignment]
         return response
