@@ -13,7 +13,7 @@ from tests.support.rest import MERGE, Rest
 from tests.support.user import Json, User, condition_of
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("shared_operator")]
 
 KIB = 1024
 
@@ -137,7 +137,7 @@ def test_a_version_label_is_not_reused_for_other_content(settled: User):
     assert_untouched(settled)
 
 
-def test_a_mistake_that_is_corrected_ships(user: User, settled: User):
+def test_a_mistake_that_is_corrected_ships(user: User):
     user.apply(deployment(prompt={"text": "Hi {name}", "templateFormat": "fstring"}))
     user.wait_condition("support", "Stalled", "VariableUndeclared")
     assert user.find("configmap", "support-prompt") is None
@@ -146,7 +146,7 @@ def test_a_mistake_that_is_corrected_ships(user: User, settled: User):
     assert condition_of(pdep, "Stalled")["status"] == "False"
 
 
-def test_null_and_empty_members_are_the_same_as_absent_ones(user: User, settled: User):
+def test_null_and_empty_members_are_the_same_as_absent_ones(user: User):
     user.apply(deployment(text="one"), manager="author")
     first = user.wait_live("support", "one")["status"]["activeHash"]
     empty: Json = {"text": "one", "messages": [], "variables": [], "model": {}, "tools": [], "responseFormat": {}}
@@ -158,7 +158,7 @@ def test_null_and_empty_members_are_the_same_as_absent_ones(user: User, settled:
     assert [r["metadata"]["name"] for r in user.listed("prev")] == ["support-1"]
 
 
-def test_a_name_may_have_52_characters_and_not_53(user: User, settled: User):
+def test_a_name_may_have_52_characters_and_not_53(user: User):
     longest = "n" * 52
     user.apply(deployment(longest, text="one"))
     user.wait_live(longest, "one")
@@ -179,7 +179,7 @@ def test_numbers_that_are_no_json_are_refused(rest: Rest):
         assert status in (400, 422), (number, status, answer)
 
 
-def test_two_edits_within_a_millisecond_end_with_the_last_one(user: User, rest: Rest, settled: User):
+def test_two_edits_within_a_millisecond_end_with_the_last_one(user: User, rest: Rest):
     user.apply(deployment(text="start"))
     user.wait_live("support", "start")
     for round_number in range(5):
