@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prompt_operator.cli.generate import crd_files, readme_with_tables
 from prompt_operator.cli.files import crd_directory
+from prompt_operator.cli.generate import TABLES_IN, crd_files, readme_with_tables
 
 TOP = Path(__file__).parent.parent.parent
 
@@ -31,8 +31,10 @@ def test_the_crds_are_those_of_the_models():
     assert crd_directory().samefile(TOP / "crds")
 
 
-def test_the_tables_of_the_readme_are_those_of_the_code():
-    text = (TOP / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("readme", TABLES_IN)
+def test_the_tables_of_the_readmes_are_those_of_the_code(readme: str):
+    text = (TOP / readme).read_text(encoding="utf-8")
+    assert "<!-- end -->" in text
     assert readme_with_tables(text) == text
 
 

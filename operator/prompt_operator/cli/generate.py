@@ -10,10 +10,13 @@ import yaml
 
 from prompt_operator.api.crd import all_crds
 from prompt_operator.api.phases import TERMINAL, TRANSITIONS, Phase
+from prompt_operator.controller.metrics import Metrics
 from prompt_operator.controller.preflight import RIGHTS
 
 _HEADER = "# Made from the models by `make crds`. Change the models, not this file.\n"
 _ROLE_HEADER = "# Made from controller/preflight.py by `make crds`. Change RIGHTS there, not this file.\n"
+#: The files with generated tables.
+TABLES_IN = ("README.md", "manifests/monitoring/README.md")
 _MEANING = {
     Phase.Proposed: "made from an edit, a promotion or a git revert",
     Phase.ABRunning: "measured against what is live",
@@ -78,9 +81,19 @@ def rights_table() -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    """Return the metrics as a Markdown table."""
+    rows = ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in Metrics().described():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(rows)
+
+
 def readme_with_tables(text: str) -> str:
-    """Return the README with its generated tables made anew."""
-    for name, table in (("lifecycle", lifecycle_table()), ("rights", rights_table())):
+    """Return a README with its generated tables made anew."""
+    tables = (("lifecycle", lifecycle_table()), ("rights", rights_table()), ("metrics", metrics_table()))
+    for name, table in tables:
         block = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
         text = block.sub(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, count=1)  # type: ignore[misc]
     return text
@@ -92,8 +105,8 @@ def main() -> None:
         Path("crds", name).write_text(text, encoding="utf-8")
     for path, text in role_files().items():
         Path(path).write_text(text, encoding="utf-8")
-    readme = Path("README.md")
-    readme.write_text(readme_with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for readme in map(Path, TABLES_IN):
+        readme.write_text(readme_with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

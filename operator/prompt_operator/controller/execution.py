@@ -76,7 +76,6 @@ class Executor:
                 await self._apply_target(deployment, action)
             case WriteConfigMap():
                 await self._write_config_map(observed, action)
-                self._metrics.config_map_written(deployment.namespace, healed=bool(action.events))
                 self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
             case DeleteConfigMap() if observed.config_map:
                 name, uid = config_map_name(deployment.name), observed.config_map.uid
@@ -84,6 +83,8 @@ class Executor:
             case WriteRevisionStatus():
                 revision = next(r for r in observed.revisions if r.name == action.name)
                 await self._write_status(PROMPT_REVISIONS, PROMPT_REVISION, revision, action.status)
+                if not revision.is_rollback:
+                    self._metrics.candidate_told(revision.namespace, revision.phase, action.status)
             case WriteDeploymentStatus():
                 await self._write_status(PROMPT_DEPLOYMENTS, PROMPT_DEPLOYMENT, deployment, action.status)
                 self._metrics.deployment_told(deployment.namespace, deployment.status, action.status)
@@ -99,7 +100,7 @@ class Executor:
         match action:
             case WriteRollbackStatus():
                 await self._write_status(AGENT_ROLLBACKS, "AgentRollback", rollback, action.status)
-                self._metrics.rollback_told(rollback.namespace, action.status)
+                self._metrics.rollback_told(rollback, action.status)
                 self._recorder.record("AgentRollback", rollback, action.events)
             case DeleteRollback():
                 await self._delete(AGENT_ROLLBACKS, rollback.namespace, rollback.name, rollback.uid)

@@ -1,13 +1,16 @@
 """Prometheus metrics: what happened as counters, what is as a view of the store taken when it is scraped.
 
-Series of an object are gone with the object, since they are made from the store each time. No label holds prompt text,
+Series of an object are gone with the object, since they are made from the store each time; counters of a namespace are
+dropped at the first scrape that finds no PromptDeployment and no AgentRollback left in it. No label holds prompt text,
 and none grows without bound: the live hash is a label of one info series per deployment. Names of the work queue's and
 the reconciler's metrics are those of client-go and controller-runtime, so that their dashboards work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from prometheus_client import (
@@ -18,12 +21,17 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from prompt_operator.api.content import short_hash
-from prompt_operator.lifecycle.observed import Deployment
+from prompt_operator.api.names import AGENT_ROLLBACKS, PROMPT_DEPLOYMENTS
+from prompt_operator.api.phases import Phase, Trigger
+from prompt_operator.lifecycle.actions import WriteConfigMap
+from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Rollback
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _QUEUE: Final = "prompt-operator"
@@ -38,84 +46,123 @@ class Described(NamedTuple):
     help: str
 
 
-#: The views of the store; what they are made from is in StoreCollector.
-VIEWS: Final = (
+_CONDITIONS: Final = ("Ready", "Stalled", "TargetQuarantined", "TargetContended")
+_WHO: Final = ("namespace", "deployment")
+#: The labels and the value of each series that a deployment has in a view.
+Series = Iterator[tuple[list[str], float]]
+
+
+def _phase(d: Deployment) -> Series:
+    if phase := d.status.get("phase"):
+        yield [d.namespace, d.name, str(phase)], 1
+
+
+def _live(d: Deployment) -> Series:
+    if live := d.status.get("activeHash"):
+        what = [
+            short_hash(str(live)),
+            str(d.status.get("activeVersion") or ""),
+            str(d.status.get("activeRevision") or 0),
+        ]
+        yield [d.namespace, d.name, d.agent, d.environment, *what], 1
+
+
+def _conditions(d: Deployment) -> Series:
+    holds = {c["type"] for c in d.status.get("conditions") or () if c["status"] == "True"}
+    for condition in _CONDITIONS:
+        yield [d.namespace, d.name, condition], condition in holds
+
+
+def _quarantined(d: Deployment) -> Series:
+    yield [d.namespace, d.name], len(d.status.get("quarantinedHashes") or ())
+
+
+def _lag(d: Deployment) -> Series:
+    yield [d.namespace, d.name], d.generation - int(d.status.get("observedGeneration") or 0)
+
+
+#: The views of the store, and what a deployment adds to each.
+VIEWS: Final[Mapping[Described, Callable[[Deployment], Series]]] = {
     Described(
         "prompt_operator_deployment_phase",
         "gauge",
-        ("namespace", "deployment", "phase"),
+        (*_WHO, "phase"),
         "1 for the lifecycle phase that a PromptDeployment is in.",
-    ),
+    ): _phase,
     Described(
         "prompt_operator_deployment_live_info",
         "gauge",
-        ("namespace", "deployment", "agent", "environment", "hash", "version", "revision"),
+        (*_WHO, "agent", "environment", "hash", "version", "revision"),
         "1 for what is live in a PromptDeployment; hash is the short one.",
-    ),
+    ): _live,
     Described(
         "prompt_operator_deployment_condition",
         "gauge",
-        ("namespace", "deployment", "condition"),
-        "1 while Ready, Stalled, TargetQuarantined or TargetContended holds, else 0.",
-    ),
+        (*_WHO, "condition"),
+        f"1 while {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]} holds, else 0.",
+    ): _conditions,
     Described(
-        "prompt_operator_quarantined_versions",
-        "gauge",
-        ("namespace", "deployment"),
-        "Versions of a PromptDeployment that are quarantined.",
-    ),
+        "prompt_operator_quarantined_versions", "gauge", _WHO, "Versions of a PromptDeployment that are quarantined."
+    ): _quarantined,
     Described(
         "prompt_operator_deployment_generation_lag",
         "gauge",
-        ("namespace", "deployment"),
+        _WHO,
         "Generations of spec that status does not speak of yet.",
+    ): _lag,
+}
+
+
+#: What a gauge of the work queue, the workers or the controller reads, by the member of Sources that tells it.
+READINGS: Final[Mapping[str, Described]] = {
+    "depth": Described("workqueue_depth", "gauge", ("name",), "Keys that wait for their turn."),
+    "unfinished": Described(
+        "workqueue_unfinished_work_seconds",
+        "gauge",
+        ("name",),
+        "Seconds that the keys being worked on have been worked on, all together.",
     ),
-)
-_CONDITIONS: Final = ("Ready", "Stalled", "TargetQuarantined", "TargetContended")
-
-
-#: Views of the work queue, in the order in which `Metrics.show` takes them.
-QUEUE_VIEWS: Final = (
-    Described("workqueue_depth", "gauge", ("name",), "Keys that wait for their turn."),
-    Described(
+    "longest": Described(
         "workqueue_longest_running_processor_seconds",
         "gauge",
         ("name",),
         "Seconds that the key has been worked on which takes longest.",
     ),
-)
+    "ready": Described(
+        "prompt_operator_ready", "gauge", (), "1 while the operator does its work, as /readyz says; else 0."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the views are taken from; each is asked at every scrape."""
+
+    #: Asked in another thread than the rest.
+    deployments: Callable[[], Sequence[Deployment]]
+    #: Namespaces that counters are kept for.
+    namespaces: Callable[[], set[str]]
+    depth: Callable[[], float]
+    unfinished: Callable[[], float]
+    longest: Callable[[], float]
+    ready: Callable[[], float]
 
 
 class StoreCollector(Collector):
     """Makes the views of the store."""
 
-    def __init__(self, deployments: Callable[[], Iterable[Deployment]]) -> None:
+    def __init__(self, deployments: Callable[[], Sequence[Deployment]]) -> None:
         self._deployments = deployments
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every view, with a series for each deployment that exists now."""
-        families = {d.name: GaugeMetricFamily(d.name, d.help, labels=d.labels) for d in VIEWS}
-        for d in self._deployments():
-            _add(families, d)
-        yield from families.values()
-
-
-def _add(families: dict[str, GaugeMetricFamily], d: Deployment) -> None:
-    status = d.status
-    who = [d.namespace, d.name]
-    if phase := status.get("phase"):
-        families["prompt_operator_deployment_phase"].add_metric([*who, str(phase)], 1)
-    if live := status.get("activeHash"):
-        labels = [*who, d.agent, d.environment, short_hash(str(live))]
-        labels += [str(status.get("activeVersion") or ""), str(status.get("activeRevision") or 0)]
-        families["prompt_operator_deployment_live_info"].add_metric(labels, 1)
-    holds = {c["type"]: c["status"] == "True" for c in status.get("conditions") or ()}
-    for condition in _CONDITIONS:
-        value = 1 if holds.get(condition) else 0
-        families["prompt_operator_deployment_condition"].add_metric([*who, condition], value)
-    families["prompt_operator_quarantined_versions"].add_metric(who, len(status.get("quarantinedHashes") or ()))
-    lag = d.generation - int(status.get("observedGeneration") or 0)
-    families["prompt_operator_deployment_generation_lag"].add_metric(who, lag)
+        """Yield every view, with the series of each deployment that exists now; one view at a time, to spare memory."""
+        deployments = self._deployments()
+        for view, series_of in VIEWS.items():
+            family = GaugeMetricFamily(view.name, view.help, labels=view.labels)
+            for deployment in deployments:
+                for labels, value in series_of(deployment):
+                    family.add_metric(labels, value)
+            yield family
 
 
 class QueueObserver:
@@ -152,7 +199,10 @@ class Metrics:
     """The counters and histograms, each fed by the part that knows."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # they would double the number of counters, and nobody asks for them
         self.registry = CollectorRegistry()
+        self._sources: Sources | None = None
+        self._readings: dict[str, Gauge] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -167,50 +217,107 @@ class Metrics:
         self._reconcile_time = self.histogram(
             "controller_runtime_reconcile_time_seconds", "Seconds that a turn took.", "controller"
         )
-        self._requests = self.counter("rest_client_requests", "Requests to the API server.", "method", "code")
+        self._active = self.gauge("controller_runtime_active_workers", "Workers that have a turn now.", "controller")
+        self._most_active = self.gauge(
+            "controller_runtime_max_concurrent_reconciles", "Workers, which all kinds share.", "controller"
+        )
+        self._requests = self.counter(
+            "rest_client_requests", "Requests to the API server, watches excepted.", "method", "code"
+        )
         self._promotions = self.counter(
             "prompt_operator_promotions", "Versions that went live, rollbacks included.", "namespace", "trigger"
         )
+        self._transitions = self.counter(
+            "prompt_operator_phase_transitions",
+            "Candidates that came to rest in a phase, not those that passed it within one write.",
+            "namespace",
+            "phase",
+        )
         self._rollbacks = self.counter(
-            "prompt_operator_rollbacks", "AgentRollbacks that finished.", "namespace", "trigger", "outcome"
+            "prompt_operator_rollbacks",
+            "AgentRollbacks that finished; outcome is Succeeded or the reason of the failure.",
+            "namespace",
+            "trigger",
+            "outcome",
         )
         self._healings = self.counter(
-            "prompt_operator_configmap_healings", "ConfigMaps restored after a change by hand.", "namespace"
+            "prompt_operator_configmap_healings",
+            "ConfigMaps restored after a change or a deletion by hand.",
+            "namespace",
         )
-        self.switch_duration = self.histogram(
+        self._switch_duration = self.histogram(
             "prompt_operator_switch_duration_seconds",
-            "Seconds from being told of a change until the ConfigMap was written.",
+            "Seconds from being told of a change (of a rollback: from its stored plan) until the ConfigMap held "
+            "another revision, with all that failed in between.",
         )
         self.missed = self.counter("prompt_operator_missed_changes", "Changes that watches missed and the sweep found.")
         self.events_dropped = self.counter("prompt_operator_events_dropped", "Events that could not be written.")
 
-    def show(
-        self,
-        deployments: Callable[[], Iterable[Deployment]],
-        depth: Callable[[], int],
-        longest: Callable[[], float],
-    ) -> None:
-        """Add the views of the store and of the work queue."""
-        self.registry.register(StoreCollector(deployments))
-        for described, function in zip(QUEUE_VIEWS, (depth, longest), strict=True):
+    def show(self, sources: Sources, workers: int) -> None:
+        """Add the views, and say how many workers there are."""
+        self._sources = sources
+        self.registry.register(StoreCollector(sources.deployments))
+        for source, described in READINGS.items():
             gauge = Gauge(described.name, described.help, described.labels, registry=self.registry)
-            gauge.labels(_QUEUE).set_function(function)
+            self._readings[source] = gauge.labels(_QUEUE) if described.labels else gauge
+        for controller in (PROMPT_DEPLOYMENTS, AGENT_ROLLBACKS):
+            self._most_active.labels(controller).set(workers)
+            self._active.labels(controller).set(0)
+            for result in ("success", "error", "requeue_after"):
+                self._reconciles.labels(controller, result)
+            self._reconcile_errors.labels(controller)
+
+    async def exposition(self) -> bytes:
+        """Return what a scrape shows, in Prometheus' text format.
+
+        It is written in a thread: with ten thousand deployments it takes a second or two, and rollbacks do not wait.
+        """
+        if self._sources is not None:
+            self._keep(self._sources.namespaces())
+            for source, gauge in self._readings.items():
+                gauge.set(getattr(self._sources, source)())
+        return await asyncio.to_thread(generate_latest, self.registry)
+
+    def _keep(self, namespaces: set[str]) -> None:
+        """Drop the counters of other namespaces, and begin healings at 0, so that a rate sees the first."""
+        for namespace in namespaces:
+            self._healings.labels(namespace)
+        counters = (self._promotions, self._transitions, self._rollbacks, self._healings)
+        samples = (sample for counter in counters for metric in counter.collect() for sample in metric.samples)
+        known = {sample.labels["namespace"] for sample in samples}
+        for namespace in known - namespaces:
+            for counter in counters:
+                counter.remove_by_labels({"namespace": namespace})
 
     def requested(self, method: str, code: str) -> None:
         """Count a request to the API server."""
         self._requests.labels(method, code).inc()
 
+    def reconciling(self, controller: str) -> None:
+        """Note that a turn begins."""
+        self._active.labels(controller).inc()
+
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
-        """Count a turn of the reconciler."""
+        """Count a turn of the reconciler that ended."""
+        self._active.labels(controller).dec()
         self._reconciles.labels(controller, result).inc()
         self._reconcile_time.labels(controller).observe(seconds)
         if result == "error":
             self._reconcile_errors.labels(controller).inc()
 
-    def config_map_written(self, namespace: str, *, healed: bool) -> None:
-        """Count a ConfigMap that was restored."""
-        if healed:
+    def config_map_written(
+        self, namespace: str, held: LiveConfigMap | None, action: WriteConfigMap, seconds: float
+    ) -> None:
+        """Count a healing or measure a switch; a new agent or environment in the ConfigMap is neither."""
+        if action.events:
             self._healings.labels(namespace).inc()
+        elif held is None or held.record.get("revision") != action.revision:
+            self._switch_duration.observe(seconds)
+
+    def candidate_told(self, namespace: str, old: Phase | None, new: Mapping[str, Any]) -> None:
+        """Count a candidate's new phase."""
+        if (phase := new.get("phase")) and phase != old:
+            self._transitions.labels(namespace, str(phase)).inc()
 
     def deployment_told(self, namespace: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """Count what went live between two statuses of a deployment."""
@@ -218,28 +325,34 @@ class Metrics:
         if newest and newest["revision"] == new.get("activeRevision") != old.get("activeRevision"):
             self._promotions.labels(namespace, newest["trigger"]).inc()
 
-    def rollback_told(self, namespace: str, status: Mapping[str, Any]) -> None:
-        """Count an AgentRollback that finished, by the reason of its condition."""
-        if status.get("phase") in ("Succeeded", "Failed"):
-            outcome = next((c["reason"] for c in status.get("conditions") or ()), "")
-            self._rollbacks.labels(namespace, "Rollback", outcome).inc()
+    def rollback_told(self, rollback: Rollback, new: Mapping[str, Any]) -> None:
+        """Count an AgentRollback that finished."""
+        if rollback.finished or new.get("phase") not in ("Succeeded", "Failed"):
+            return
+        reasons = (str(c["reason"]) for c in new.get("conditions") or () if c["type"] == "Failed")
+        outcome = "Succeeded" if new["phase"] == "Succeeded" else next(reasons, "Failed")
+        self._rollbacks.labels(rollback.namespace, Trigger.Rollback.value, outcome).inc()
 
     def described(self) -> list[Described]:
         """Return every metric of ours, for the documentation."""
-        views = {v.name for v in (*VIEWS, *QUEUE_VIEWS)}
         fed = [
             Described(
                 f"{m.name}_total" if m.type == "counter" else m.name, m.type, self._labels[m.name], m.documentation
             )
             for m in self.registry.collect()
-            if m.name in self._labels and m.name not in views
+            if m.name in self._labels
         ]
-        return sorted([*fed, *VIEWS, *QUEUE_VIEWS])
+        return sorted([*fed, *VIEWS, *READINGS.values()])
 
     def counter(self, name: str, help_text: str, *labels: str) -> Counter:
         """Make a counter of ours."""
         self._labels[name] = labels
         return Counter(name, help_text, labels, registry=self.registry)
+
+    def gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        """Make a gauge of ours."""
+        self._labels[name] = labels
+        return Gauge(name, help_text, labels, registry=self.registry)
 
     def histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
         """Make a histogram of ours, of seconds."""

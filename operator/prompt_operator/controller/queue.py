@@ -47,6 +47,7 @@ class WorkQueue(Generic[K]):
         self._waiting: dict[K, float] = {}
         self._active: dict[K, float] = {}
         self._added: dict[K, float] = {}
+        self._failed_since: dict[K, float] = {}
         self._again: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
@@ -85,7 +86,7 @@ class WorkQueue(Generic[K]):
                 key = self._ready.popleft()
                 added = self._waiting.pop(key)
                 self._active[key] = time.monotonic()
-                self._added[key] = added
+                self._added[key] = self._failed_since.pop(key, added)
                 if self._observer:
                     self._observer.taken(self._active[key] - added)
                 return key
@@ -111,6 +112,8 @@ class WorkQueue(Generic[K]):
         delay = max(delay * random.uniform(0.75, 1.25), at_least)  # noqa: S311 - jitter, not a secret
         again = key in self._again
         self._again.discard(key)
+        if key in self._added:
+            self._failed_since[key] = self._added[key]
         self._end_turn(key)
         if self._observer:
             self._observer.retried()
@@ -133,11 +136,16 @@ class WorkQueue(Generic[K]):
         """Return for how many seconds the longest-running key has been worked on."""
         return max((time.monotonic() - started for started in self._active.values()), default=0.0)
 
+    def active_seconds(self) -> float:
+        """Return for how many seconds the keys being worked on have been worked on, all together."""
+        now = time.monotonic()
+        return sum(now - started for started in self._active.values())
+
     def __len__(self) -> int:
         return len(self._ready)
 
     def since_added(self, key: K) -> float:
-        """Return how many seconds ago the key was added whose turn it is."""
+        """Return how many seconds ago the key was added whose turn it is, before any turns of it that failed."""
         return time.monotonic() - self._added.get(key, time.monotonic())
 
     def _end_turn(self, key: K) -> None:

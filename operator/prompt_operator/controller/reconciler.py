@@ -51,6 +51,7 @@ class Reconciler:
 
     async def _turn(self, key: Key) -> None:
         began = time.monotonic()
+        self._metrics.reconciling(key.plural)
         result = "error"
         try:
             look_again = await (self._rollback(key) if key.plural == AGENT_ROLLBACKS else self._deployment(key))
@@ -84,8 +85,9 @@ class Reconciler:
                     return decision.look_again_after
                 try:
                     await self._executor.perform(observed, decision.action)
-                    if isinstance(decision.action, WriteConfigMap) and not decision.action.events:
-                        self._metrics.switch_duration.observe(self._queue.since_added(key))
+                    if isinstance(decision.action, WriteConfigMap):
+                        seconds = self._queue.since_added(key)
+                        self._metrics.config_map_written(key.namespace, observed.config_map, decision.action, seconds)
                 except StaleError:
                     conflicts += 1
                     if conflicts >= _MOST_CONFLICTS:

@@ -221,8 +221,12 @@ class Store:
     # --- giving out ---------------------------------------------------------------------------------------------------
 
     def deployments(self) -> list[Deployment]:
-        """Return every known deployment."""
+        """Return every known deployment; from any thread, as making a list of a dictionary cannot be interrupted."""
         return list(self._deployments.values())
+
+    def namespaces(self) -> set[str]:
+        """Return the namespaces that hold a known deployment or AgentRollback."""
+        return {ns for ns, _ in self._deployments} | {ns for ns, known in self._rollbacks.items() if known}
 
     def deployment_keys(self) -> list[Key]:
         """Return the key of every known deployment."""
