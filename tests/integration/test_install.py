@@ -31,8 +31,12 @@ ASKING = {("authorization.k8s.io", "selfsubjectaccessreviews"): {"create"}}
 
 @pytest.fixture(scope="module", params=["default", "namespaced"])
 def installed(request: pytest.FixtureRequest) -> Iterator[Installation]:
-    """A cluster of its own, as what is installed for all namespaces would be seen by other tests."""
-    with Cluster.ephemeral(audit_log=True) as cluster:
+    """A cluster of its own, as what is installed for all namespaces would be seen by other tests.
+
+    It enforces who may set which owner, as OpenShift does and other clusters do not.
+    """
+    enforcing = ["--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement"]
+    with Cluster.ephemeral(audit_log=True, apiserver_args=enforcing) as cluster:
         yield install(cluster, request.param)
 
 

@@ -50,12 +50,12 @@ def test_the_crds_are_a_kustomization_and_still_a_directory_to_apply():
     assert not list((TOP / "crds").glob("kustomization.y*ml")), "kubectl apply -f crds/ would send it to the cluster"
 
 
-def test_every_manifest_belongs_to_its_kustomization():
-    for file in MANIFESTS.glob("*/kustomization.yaml"):
-        named = yaml.safe_load(file.read_text(encoding="utf-8"))
-        listed = {*named["resources"], *(p["path"] for p in named.get("patches", ()))}
-        assert all((file.parent / name).exists() for name in listed)
-        assert {f.name for f in file.parent.glob("*.yaml")} - {"kustomization.yaml"} <= listed
+@pytest.mark.parametrize("part", ["base", "default", "namespaced", "users"])
+def test_every_manifest_of_the_installation_belongs_to_its_kustomization(part: str):
+    named = manifest(f"{part}/kustomization.yaml")
+    listed = {*named["resources"], *(p["path"] for p in named.get("patches", ()))}
+    assert all((MANIFESTS / part / name).exists() for name in listed)
+    assert {f.name for f in (MANIFESTS / part).glob("*.yaml")} - {"kustomization.yaml"} <= listed
 
 
 def test_image_and_labels_name_the_version_of_the_code(pod: Any):

@@ -29,14 +29,17 @@ def data_of(canonical: bytes, record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def owner_reference(deployment: Deployment) -> dict[str, Any]:
-    """Return the reference by which the garbage collector takes what we wrote with its PromptDeployment."""
+    """Return the reference by which the garbage collector takes what we wrote with its PromptDeployment.
+
+    It does not block the owner's deletion: where the API server enforces who may (as OpenShift does), that takes the
+    right to set finalizers, and we set none.
+    """
     return {
         "apiVersion": API_VERSION,
         "kind": PROMPT_DEPLOYMENT,
         "name": deployment.name,
         "uid": deployment.uid,
         "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 
