@@ -99,6 +99,38 @@ def test_a_rollback_survives_losses_at_any_moment(steps: int, lost: str) -> None
     assert [q["hash"] for q in world.status("support")["quarantinedHashes"]] == [h("B")]
 
 
+ASSERTIONS = {
+    "Git pins it": lambda w: w.apply_from_git("support", "B", "B"),
+    "Git writes it": lambda w: w.apply_from_git("support", "B", None),
+    "Git pins it under another prompt": lambda w: w.apply_from_git("support", "C", "B"),
+    "somebody patches it": lambda w: w.set_target("support", "B"),
+    "somebody clears the target": lambda w: w.set_target("support", ""),
+    "the prompt is edited": lambda w: w.edit("support", "A"),
+    "the ConfigMap is deleted": lambda w: w.delete_config_map("support"),
+    "the status is cleared": lambda w: w.forget_status("support"),
+    "it is paused": lambda w: w.pause("support"),
+    "it is resumed": lambda w: w.pause("support", False),
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(ASSERTIONS)), st.integers(0, 5)), max_size=10))
+def test_a_quarantined_hash_is_never_live_again_however_often_it_is_asserted(done: list[tuple[str, int]]) -> None:
+    world = begin()
+    world.settle()
+    world.edit("support", "B")
+    world.settle()
+    world.roll_back("support")
+    world.settle()
+    first = len(world.applied)
+    for what, steps in done:
+        ASSERTIONS[what](world)
+        for _ in range(steps):
+            world.step(("deployment", "support"))
+    world.settle()
+    check_rest(world)
+    assert not [a for a in world.applied[first:] if getattr(a, "hash", "") == h("B")]
+
+
 @given(operations)
 def test_every_change_comes_to_rest_in_a_bounded_number_of_writes(done: list[tuple[str, str]]) -> None:
     world = begin()

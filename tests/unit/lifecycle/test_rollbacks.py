@@ -143,7 +143,7 @@ def test_the_plan_is_written_whole_before_anything_is_done(world: World) -> None
     assert isinstance(first, WriteRollbackStatus)
     assert (first.status["phase"], first.status["rollbacks"][0]["revision"]) == ("Running", 5)
     assert isinstance(second, CreateRevision)
-    assert third == ApplyTarget(h("B"), force=True)
+    assert third == ApplyTarget(h("B"), force=True, rollback_revision="support-5")
     assert world.rollbacks[asked].status["completionTime"]
 
 
@@ -155,7 +155,7 @@ def test_a_rollback_takes_the_target_from_git_once(world: World) -> None:
     world.settle()
     world.apply_from_git("support", "C", "C")
     world.settle()
-    assert [a for a in world.applied[before:] if isinstance(a, ApplyTarget)] == [ApplyTarget(h("B"), force=True)]
+    assert [a for a in world.applied[before:] if isinstance(a, ApplyTarget)] == [ApplyTarget(h("B"), force=True, rollback_revision="support-5")]
     assert (world.live("support"), world.deployments["support"].target_managers) == ("B", (GIT,))
 
 

@@ -202,3 +202,17 @@ def test_a_prompt_that_names_quarantined_content_is_stalled(world: World) -> Non
     world.settle()
     assert world.condition("support", "Stalled")[0] is False
     assert world.live("support") == "C"
+
+
+def test_a_prompt_set_back_to_quarantined_content_makes_no_candidate(world: World) -> None:
+    world.roll_back("support")
+    world.edit("support", "C")
+    world.settle()
+    world.roll_back("support", to="A", name="off-c")
+    world.settle()
+    before = world.numbers("support")
+    for text in "BC":
+        world.edit("support", text)
+        world.settle()
+        assert world.condition("support", "Stalled") == (True, "PromptQuarantined")
+    assert (world.live("support"), world.numbers("support")) == ("A", before)
