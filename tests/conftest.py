@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the whole: one embedded Kubernetes for the run, a namespace for each test."""
+"""Fixtures of the tests of the whole: one Kubernetes for the run, embedded unless --cluster says so, and namespaces."""
 
 import itertools
 import subprocess
@@ -6,32 +6,57 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-from prompt_operator.cluster import Cluster
+from prompt_operator.cluster import Cluster, ClusterError
+from prompt_operator.cluster.choice import METAVAR, Choice, parse
+from prompt_operator.cluster.commands import run
+from prompt_operator.cluster.provider import provide
+from tests.support.elsewhere import Elsewhere, own_name
 from tests.support.operator_process import OperatorProcess
 from tests.support.user import User
+from tests.support.waiting import DEADLINE
 
 REPOSITORY = Path(__file__).parent.parent
 _numbers = itertools.count(1)
 
 
+_choice = pytest.StashKey[Choice]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "Where tests of the whole run: --cluster=embedded (default), kind, or KUBECONFIG[:CONTEXT]."
+    parser.addoption("--cluster", default="embedded", metavar=METAVAR, help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        config.stash[_choice] = parse(config.getoption("--cluster"))
+    except ClusterError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"cluster: {config.stash[_choice]}"
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | Elsewhere]:
     """A real control plane with the CRDs installed."""
-    with Cluster.ephemeral(audit_log=True) as started:
-        command = [started.kubectl, "--kubeconfig", started.kubeconfig]
-        subprocess.run([*command, "apply", "--server-side", "-f", REPOSITORY / "crds"], check=True, capture_output=True)
+    with provide(pytestconfig.stash[_choice], "prompt-operator-test", audit_log=True) as provided:
+        if provided.operator_in_cluster:
+            pytest.skip("the tests run their own operator, and one runs in this cluster already")
+        apply = provided.command("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
+        run(apply, "Installing the CRDs", timeout=DEADLINE)
         for name in ("promptdeployments", "promptrevisions", "agentrollbacks"):
-            crd = f"crd/{name}.promptoperator.io"
-            subprocess.run([*command, "wait", "--for=condition=Established", crd], check=True, capture_output=True)
-        yield started
+            wait = provided.command("wait", "--for=condition=Established", f"crd/{name}.promptoperator.io")
+            run(wait, "Installing the CRDs", timeout=DEADLINE)
+        yield provided.embedded or Elsewhere(provided, tmp_path_factory.mktemp("cluster"))
 
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> str:
     """A namespace of this test's own."""
-    name = f"test-{next(_numbers)}"
+    name = own_name(cluster, f"test-{next(_numbers)}")
     command = [cluster.kubectl, "--kubeconfig", cluster.kubeconfig, "create", "namespace", name]
     subprocess.run(command, check=True, capture_output=True)
     return name
@@ -46,6 +71,8 @@ def user(cluster: Cluster, namespace: str) -> User:
 @pytest.fixture(scope="session")
 def shared_operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
     """One operator for all namespaces, for tests that neither stop nor disturb it."""
+    if isinstance(cluster, Elsewhere):
+        cluster.refuse_to_serve_others()
     with OperatorProcess(cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "log") as operator:
         yield operator
         assert operator.process is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from prompt_operator.cluster import Cluster
+from tests.support.elsewhere import own_name
 from tests.support.operator_process import OperatorProcess
 from tests.support.user import User
 
@@ -34,7 +35,7 @@ def new_user(cluster: Cluster) -> Callable[[], User]:
     """Make users, each in a namespace of their own, for fixtures that outlive one test."""
 
     def make() -> User:
-        made = User(cluster.kubectl, cluster.kubeconfig, f"shared-{next(_numbers)}")
+        made = User(cluster.kubectl, cluster.kubeconfig, own_name(cluster, f"shared-{next(_numbers)}"))
         made.kubectl("create", "namespace", made.namespace)
         return made
 
