@@ -139,6 +139,8 @@ class Executor:
     async def _apply_target(self, deployment: Deployment, action: ApplyTarget) -> None:
         body = _identified(PROMPT_DEPLOYMENT, deployment) | {"spec": {"targetHash": action.hash}}
         await self._patch(PROMPT_DEPLOYMENTS, deployment, body, force=action.force)
+        if action.rollback_revision:
+            self._store.note_aimed(deployment.namespace, action.rollback_revision)
 
     async def _write_config_map(self, observed: Observed, action: WriteConfigMap) -> None:
         deployment, held = observed.deployment, observed.config_map

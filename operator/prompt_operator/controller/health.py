@@ -39,17 +39,21 @@ class Health:
 
     def illness(self) -> str:
         """Return why a restart would help; empty if it would not."""
-        if self._watching_since is not None:
-            silent = self._hearing.silent_for(watch_paths(self._settings.namespaces), self._watching_since)
-            if silent > self._settings.deaf_after:
-                return f"a watch has been silent for {silent:.0f} s"
+        if silence := self._silence(self._settings.deaf_after):
+            return silence
         if self._queue.oldest_active() > _STUCK_AFTER:
             return f"work on one object has taken {self._queue.oldest_active():.0f} s"
         return ""
 
     def unreadiness(self) -> str:
         """Return why the controller is not at work; empty if it is."""
-        return self.waits_for or self.illness()
+        return self.waits_for or self.illness() or self._silence(self._settings.stale_after)
+
+    def _silence(self, most: float) -> str:
+        if self._watching_since is None:
+            return ""
+        silent = self._hearing.silent_for(watch_paths(self._settings.namespaces), self._watching_since)
+        return f"a watch has been silent for {silent:.0f} s" if silent > most else ""
 
 
 async def serve(health: Health, metrics: Metrics, settings: Settings) -> tuple[web.AppRunner, int]:

@@ -43,6 +43,9 @@ class Settings:
     resync_every: float = 600.0
     """Seconds between two comparisons of the store with the API server, which find what watches missed. Jittered."""
 
+    stale_after: float = 90.0
+    """Seconds without a sound from a watch until /readyz fails."""
+
     deaf_after: float = 180.0
     """Seconds without a sound from a watch until /healthz fails. The API server sends a bookmark about every 60 s."""
 

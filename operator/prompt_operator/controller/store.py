@@ -62,6 +62,7 @@ class Store:
         self._deployments: dict[tuple[str, str], Deployment] = {}
         self._revisions: defaultdict[tuple[str, str], dict[str, Revision]] = defaultdict(dict)
         self._config_maps: dict[tuple[str, str], _Held] = {}
+        self._aimed: set[tuple[str, str]] = set()
         self._rollbacks: defaultdict[str, dict[str, Rollback]] = defaultdict(dict)
         # The same again, apart: of the finished ones there can be very many, and they matter to their deployments only.
         self._unfinished: defaultdict[str, dict[str, Rollback]] = defaultdict(dict)
@@ -93,6 +94,7 @@ class Store:
             case "promptrevisions" if isinstance(known, Revision):
                 of_deployment = self._revisions[namespace, known.deployment]
                 del of_deployment[name]
+                self._aimed.discard((namespace, name))
                 if not of_deployment:
                     del self._revisions[namespace, known.deployment]
                 self._wake_deployment(namespace, known.deployment)
@@ -220,6 +222,10 @@ class Store:
 
     # --- giving out ---------------------------------------------------------------------------------------------------
 
+    def note_aimed(self, namespace: str, revision: str) -> None:
+        """Remember that spec.targetHash was set for a rollback revision: that is done once."""
+        self._aimed.add((namespace, revision))
+
     def deployments(self) -> list[Deployment]:
         """Return every known deployment; from any thread, as making a list of a dictionary cannot be interrupted."""
         return list(self._deployments.values())
@@ -253,6 +259,7 @@ class Store:
             revisions=tuple(sorted(own, key=lambda r: r.number)),
             config_map=replace(held.view, ownership=ownership_of(held.owners, name, deployment.uid)) if held else None,
             rollbacks=tuple(self._planned_for(deployment)),
+            aimed=frozenset(r.name for r in revisions if (namespace, r.name) in self._aimed),
             leftovers=frozenset(r.name for r in revisions if r.owner_uid != deployment.uid),
         )
 

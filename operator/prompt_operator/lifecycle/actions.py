@@ -41,6 +41,8 @@ class ApplyTarget:
 
     hash: str
     force: bool
+    #: Name of the rollback revision this is done for; empty for a candidate.
+    rollback_revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,5 +164,7 @@ class Observed:
     config_map: LiveConfigMap | None = None
     #: Rows of running AgentRollbacks that name this deployment, in order of creation.
     rollbacks: tuple[PlannedRollback, ...] = ()
+    #: Names of rollback revisions that spec.targetHash was set for already, as far as this process remembers.
+    aimed: frozenset[str] = frozenset()
     #: Names of revisions of a deleted namesake that still stand where ours shall.
     leftovers: frozenset[str] = field(default_factory=frozenset)

@@ -82,11 +82,16 @@ def create_rollback_revision(case: Case) -> Action | None:
 
 
 def aim_at_rollback(case: Case) -> Action | None:
-    """Take spec.targetHash, whoever holds it: a rollback is a person's word, given once."""
+    """Take spec.targetHash, whoever holds it: a rollback is a person's word, given once.
+
+    Whoever re-asserts another target in the moment before the switch is not fought: what is live follows the rollback.
+    """
     revision = case.unshipped_rollback
     if revision is None or case.config_map_blocked or case.deployment.target_hash == revision.hash:
         return None
-    return ApplyTarget(revision.hash, force=True)
+    if revision.name in case.observed.aimed:
+        return None
+    return ApplyTarget(revision.hash, force=True, rollback_revision=revision.name)
 
 
 def switch_to_rollback(case: Case) -> Action | None:

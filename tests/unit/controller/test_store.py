@@ -115,6 +115,20 @@ def test_a_deployment_sees_the_pending_rows_of_running_rollbacks_in_order_of_cre
     assert [planned.name for planned in observed.rollbacks] == ["a", "b"]
 
 
+def test_that_a_target_was_set_for_a_rollback_is_remembered_as_long_as_its_revision(store: Store):
+    store.put("promptdeployments", objects.deployment(1))
+    store.put("promptrevisions", objects.revision(3, 2, trigger="Rollback"))
+    store.note_aimed("ns", "support-3")
+    observed = store.observed("ns", "support")
+    assert observed is not None
+    assert observed.aimed == {"support-3"}
+    store.remove("promptrevisions", "ns", "support-3", "r3-u1")
+    store.put("promptrevisions", objects.revision(3, 4, trigger="Rollback"))
+    observed = store.observed("ns", "support")
+    assert observed is not None
+    assert observed.aimed == frozenset()
+
+
 def test_what_is_removed_is_gone_and_wakes_its_deployment(store: Store, woken: list[Key]):
     store.put("promptdeployments", objects.deployment(1))
     store.put("promptrevisions", objects.revision(1, 2))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prompt_operator.api.phases import Trigger
-from prompt_operator.lifecycle.actions import ApplyTarget, CreateRevision, WriteRollbackStatus
+from prompt_operator.lifecycle.actions import ApplyTarget, CreateRevision, WriteConfigMap, WriteRollbackStatus
+from prompt_operator.lifecycle.policies import decide
 from tests.property.world import GIT, World, h
 
 
@@ -155,7 +158,9 @@ def test_a_rollback_takes_the_target_from_git_once(world: World) -> None:
     world.settle()
     world.apply_from_git("support", "C", "C")
     world.settle()
-    assert [a for a in world.applied[before:] if isinstance(a, ApplyTarget)] == [ApplyTarget(h("B"), force=True, rollback_revision="support-5")]
+    assert [a for a in world.applied[before:] if isinstance(a, ApplyTarget)] == [
+        ApplyTarget(h("B"), force=True, rollback_revision="support-5")
+    ]
     assert (world.live("support"), world.deployments["support"].target_managers) == ("B", (GIT,))
 
 
@@ -294,3 +299,16 @@ def test_a_finished_rollback_is_deleted_when_its_time_to_live_is_over(world: Wor
     world.pass_time(11)
     world.settle()
     assert asked not in world.rollbacks
+
+
+def test_a_sync_in_the_moment_between_target_and_switch_is_not_fought(world: World) -> None:
+    world.roll_back("support")
+    world.step(("rollback", next(iter(world.rollbacks))))
+    while not isinstance(world.applied[-1], ApplyTarget):
+        world.step(("deployment", "support"))
+    world.apply_from_git("support", "C", "C")
+    forgetful = decide(world.observe("support"), world.now)
+    assert isinstance(forgetful.action, ApplyTarget)
+    remembering = decide(replace(world.observe("support"), aimed=frozenset({"support-5"})), world.now)
+    assert isinstance(remembering.action, WriteConfigMap)
+    assert remembering.action.hash == h("B")
