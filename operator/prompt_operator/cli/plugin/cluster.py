@@ -22,7 +22,7 @@ from prompt_operator.api.names import (
     VERSION,
 )
 from prompt_operator.cli.plugin.complaints import explain
-from prompt_operator.cli.plugin.exits import Exit, NotFoundError, PluginError
+from prompt_operator.cli.plugin.exits import Exit, PluginError
 
 Json = dict[str, Any]
 
@@ -167,9 +167,11 @@ class Cluster:
 
 
 def check_name(name: str) -> str:
-    """Return a name that may stand on kubectl's command line. Raises NotFoundError."""
+    """Return a name that may stand on kubectl's command line. Raises PluginError."""
     if not name or len(name) > _LARGEST_NAME or not set(name) <= _NAME_CHARACTERS or name[0] in "-.":
-        raise NotFoundError(f"{name!r} cannot be the name of an object: lower-case letters, digits, '-' and '.' only.")
+        raise PluginError(
+            Exit.USAGE, f"{name!r} cannot be the name of an object: lower-case letters, digits, '-' and '.' only."
+        )
     return name
 
 
