@@ -41,10 +41,11 @@ def test_a_cluster_that_is_not_there_is_told_in_one_sentence(prompt: Plugin, tmp
     )
 
 
-def test_a_context_that_is_not_there_is_answered_with_those_that_are(prompt: Plugin):
-    said = prompt("list", "--context", "prompt-operater")
+def test_a_context_that_is_not_there_is_answered_with_those_that_are(user: User, prompt: Plugin):
+    there = user.kubectl("config", "current-context").strip()
+    said = prompt("list", "--context", f"{there}x")
     assert said.code == 4
-    assert "no context 'prompt-operater'. Did you mean prompt-operator?" in said.err
+    assert f"no context '{there}x'. Did you mean {there}?" in said.err
 
 
 def test_a_user_the_cluster_does_not_know_is_told_to_log_in(prompt: Plugin, tmp_path: Path):
