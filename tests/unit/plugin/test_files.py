@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_operator.cli.plugin import main
+from prompt_operator.cli.plugin import main, sanitize
 from prompt_operator.cli.plugin.exits import Exit, PluginError
 from prompt_operator.cli.plugin.manifests import plain_scalar, read_manifests
 
@@ -181,3 +181,17 @@ def test_an_agent_rollback_is_held_to_its_rules(tmp_path: Path, capsys):
     assert code == Exit.FAILED
     assert "at most one of" in out
     assert "an agent has many prompts" in out
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "hash.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
+@pytest.mark.parametrize("before", ["", "# a comment, so that it is read as YAML\n"], ids=["json", "yaml"])
+def test_the_published_vectors_have_their_hash(tmp_path: Path, capsys, vector, before: str):
+    manifest = read_manifests(written(tmp_path, GOOD))[0].value
+    manifest["spec"]["prompt"] = vector["prompt"]
+    text = sanitize.json_text(json.dumps(manifest, ensure_ascii=False))  # YAML takes control characters as escapes only
+    path = written(tmp_path, before + text, "vector.yaml")
+    code, out, err = run(capsys, "hash", "-f", path)
+    assert (code, out.split()[0]) == (Exit.OK, vector["hash"]), err
