@@ -1,6 +1,8 @@
 """What a change costs: the exact writes, as the API server's audit log has them."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,29 +15,50 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("shared_operator")]
 
 
+README = Path(__file__).parent.parent.parent / "README.md"
+
+
+FIRST, EDIT, REVERT = "first ship", "edit, or a git revert to what is not live", "git revert to what is live"
+ROLLBACK, AGENT = "rollback of one prompt", "rollback of an agent with three prompts"
+HEALING = "healing of the ConfigMap"
+
+
+@pytest.fixture
+def promised() -> dict[str, int]:
+    """The table of the README: what happens → how many writes it costs."""
+    table = README.read_text(encoding="utf-8").partition("<!-- writes:")[2].partition("<!-- end -->")[0]
+    return {what: int(count) for what, count in re.findall(r"^\| ([^|]+) \| (\d+) \|$", table, re.MULTILINE)}
+
+
+def test_the_table_of_the_readme_says_what_the_tests_below_hold(promised: dict[str, int]):
+    assert set(promised) == {FIRST, EDIT, REVERT, ROLLBACK, AGENT, HEALING}
+
+
 @pytest.fixture
 def audit(cluster: Cluster, namespace: str) -> AuditLog:
     return AuditLog(cluster.audit_log, namespace)
 
 
-def test_each_change_costs_a_fixed_small_number_of_writes(user: User, audit: AuditLog):
-    def cost_of(change: Callable[[], object]) -> list[str]:
+def test_each_change_costs_a_fixed_small_number_of_writes(user: User, audit: AuditLog, promised: dict[str, int]):
+    def cost_of(what: str, change: Callable[[], object]) -> list[str]:
         audit.writes()
         change()
-        return audit.writes()
+        writes = audit.writes()
+        assert len(writes) == promised[what]
+        return writes
 
     def ship(text: str) -> None:
         user.apply(deployment(text=text))
         user.wait_live("support", text)
 
-    assert cost_of(lambda: ship("one")) == [
+    assert cost_of(FIRST, lambda: ship("one")) == [
         "create promptrevisions support-1",
         "patch promptdeployments support",
         "create configmaps support-prompt",
         "patch promptrevisions/status support-1",
         "patch promptdeployments/status support",
     ]
-    assert cost_of(lambda: ship("two")) == [
+    assert cost_of(EDIT, lambda: ship("two")) == [
         "create promptrevisions support-2",
         "patch promptdeployments support",
         "patch configmaps support-prompt",
@@ -48,7 +71,7 @@ def test_each_change_costs_a_fixed_small_number_of_writes(user: User, audit: Aud
         user.apply(rollback("back"))
         user.wait_rollback("back")
 
-    assert cost_of(go_back) == [
+    assert cost_of(ROLLBACK, go_back) == [
         "patch agentrollbacks/status back",
         "create promptrevisions support-3",
         "patch promptdeployments support",
@@ -64,7 +87,7 @@ def test_each_change_costs_a_fixed_small_number_of_writes(user: User, audit: Aud
         user.wait("promptdeployment", "support", lambda o: o["status"]["candidateRevision"] == 4)
         user.wait_settled("support")
 
-    assert cost_of(revert_in_git) == [
+    assert cost_of(REVERT, revert_in_git) == [
         "create promptrevisions support-4",
         "patch promptrevisions/status support-4",
         "patch promptdeployments/status support",
@@ -88,7 +111,9 @@ def test_a_revert_to_what_is_not_live_any_more_costs_as_much_as_an_edit(user: Us
     ]
 
 
-def test_a_rollback_of_an_agent_costs_two_writes_and_six_for_each_prompt(user: User, audit: AuditLog):
+def test_a_rollback_of_an_agent_costs_two_writes_and_six_for_each_prompt(
+    user: User, audit: AuditLog, promised: dict[str, int]
+):
     names = ("triage", "answers", "summary")
     for version in ("1", "2"):
         user.apply(*(deployment(n, text=f"{n} {version}", agent="support-bot", version=version) for n in names))
@@ -108,9 +133,13 @@ def test_a_rollback_of_an_agent_costs_two_writes_and_six_for_each_prompt(user: U
             f"patch promptdeployments/status {name}",
         ]
     assert sorted(audit.writes()) == sorted(expected)
+    assert len(expected) == promised[AGENT]
 
 
-def test_healing_the_config_map_is_one_write_each_time_and_tells_so_once(user: User, audit: AuditLog):
+def test_healing_the_config_map_is_one_write_each_time_and_tells_so_once(
+    user: User, audit: AuditLog, promised: dict[str, int]
+):
+    assert promised[HEALING] == 1
     user.apply(deployment(text="one"))
     user.wait_live("support", "one")
     audit.writes()
