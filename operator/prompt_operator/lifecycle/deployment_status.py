@@ -88,7 +88,7 @@ def _history(case: Case) -> list[Promotion]:
     for shipment in newest:
         revision = shipment.revision
         known = remembered.get(revision.number)
-        if previous is None and known:
+        if known and (previous is None or known.get("previousRevision") not in (0, *case.by_number)):
             made[revision.number] = Promotion.model_validate(known)
         else:
             fate = revision.status.get("approvedBy") or (wanted_status(case, revision) or {}).get("approvedBy")

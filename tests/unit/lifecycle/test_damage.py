@@ -181,3 +181,19 @@ def test_collection_keeps_what_is_needed_and_the_newest(world: World, limit: int
     assert {live, live - 1, status["quarantinedHashes"][0]["revision"], max(kept)} <= set(kept)
     assert h("A") in {r.hash for r in world.revisions.values()}
     assert status["history"][0]["revision"] == live
+
+
+def test_history_still_names_what_came_before_when_that_was_collected() -> None:
+    world = World()
+    world.create("support", "A", limit=3)
+    world.settle()
+    for text in "CB":
+        world.edit("support", text)
+        world.settle()
+    world.roll_back("support", to="A", force=True)
+    world.settle()
+    world.edit("support", "D")
+    world.settle()
+    assert world.numbers("support") != [1, 2, 3, 4, 5]
+    check_history(world, "support")
+    assert [p["previousRevision"] for p in world.status("support")["history"]] == [4, 3, 2, 1, 0]
