@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +31,9 @@ class Stage:
         self.console = console
         self.kubectl_binary = kubectl
         self.workdir = workdir
-        self._env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        # `kubectl prompt` is found where this program is installed, and finds kubectl in its turn.
+        path = os.pathsep.join([str(Path(sys.executable).parent), str(kubectl.parent), os.environ.get("PATH", "")])
+        self._env = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": path}
         self._chapter = 0
 
     def chapter(self, title: str, told: str) -> None:
@@ -51,7 +54,7 @@ class Stage:
         text = Syntax("", "yaml", background_color="default").highlight(content.rstrip())
         self.console.print(text, soft_wrap=True)
 
-    def kubectl(self, *args: str, show: bool = True) -> str:
+    def kubectl(self, *args: str, show: bool = True, may_fail: bool = False) -> str:
         """Run kubectl as a user types it; show the command and its output."""
         if show:
             self.console.print(f"[green]$[/green] [bold]kubectl {escape(_typed(args))}[/bold]", soft_wrap=True)
@@ -64,7 +67,7 @@ class Stage:
             check=False,
             timeout=_PATIENCE,
         )
-        if done.returncode:
+        if done.returncode and not may_fail:
             raise DemoError(f"kubectl {_typed(args)} failed: {done.stderr.strip()}")
         if show:
             self.console.print(escape(done.stdout.rstrip()), highlight=False, soft_wrap=True)

@@ -91,6 +91,7 @@ def an_edit(stage: Stage) -> None:
     stage.kubectl("apply", "-f", "triage.yaml")
     stage.wait_live("triage", "1.1.0")
     stage.kubectl("get", "promptrevisions")
+    stage.kubectl("prompt", "diff", "triage")
 
 
 def a_bad_prompt(stage: Stage) -> None:
@@ -136,7 +137,7 @@ def git_loses(stage: Stage) -> None:
         "in quarantine",
     )
     stage.kubectl("get", "promptdeployment", "triage")
-    stage.kubectl("get", "promptdeployment", "triage", "-o", _condition("Stalled"))
+    stage.kubectl("prompt", "status", "triage", may_fail=True)
     stage.say("It ends when Git names something else. The fix is committed, and ships.")
     text = "Sort each support request into billing, bug, feature or other. Never promise a refund."
     stage.file("triage.yaml", _triage("1.3.0", text, "never promise a refund"))
@@ -188,17 +189,9 @@ def the_history(stage: Stage) -> None:
     stage.kubectl(
         "get", "promptrevisions", "-l", "promptoperator.io/deployment=triage", "--sort-by=.spec.revision"
     )  # fmt: skip
-    stage.kubectl("get", "promptdeployment", "triage", "-o", _HISTORY)
+    stage.kubectl("prompt", "history", "triage")
     stage.kubectl("events", "--for=promptdeployment/triage", "--types=Normal")
 
-
-def _condition(kind: str) -> str:
-    return f'jsonpath={{.status.conditions[?(@.type=="{kind}")].message}}{{"\\n"}}'
-
-
-_HISTORY: Final = (
-    'jsonpath={range .status.history[*]}{.time}{"  "}{.version}{"  "}{.trigger}{"  by "}{.by}{"  "}{.notes}{"\\n"}{end}'
-)
 
 CHAPTERS: Final[tuple[Callable[[Stage], None], ...]] = (
     first_ship,
