@@ -164,6 +164,8 @@ class World(Cluster):
             case actions.WriteConfigMap():
                 return self._write_config_map(d, seen, action)
             case actions.DeleteConfigMap():
+                if not self._is_as_seen(d.name, seen):
+                    return False
                 assert self.config_maps[d.name].owner == d.uid
                 del self.config_maps[d.name]
             case actions.WriteRevisionStatus(name=name, status=status):
@@ -208,10 +210,13 @@ class World(Cluster):
         self._spec(d.name, target_hash=action.hash)
         return True
 
+    def _is_as_seen(self, name: str, seen: Observed) -> bool:
+        held, was = self.config_maps.get(name), seen.config_map
+        return (held.view.resource_version if held else "") == (was.resource_version if was else "")
+
     def _write_config_map(self, d: Deployment, seen: Observed, action: actions.WriteConfigMap) -> bool:
         held = self.config_maps.get(d.name)
-        was = seen.config_map
-        if (held.view.resource_version if held else "") != (was.resource_version if was else ""):
+        if not self._is_as_seen(d.name, seen):
             return False
         assert held is None or held.owner == d.uid, "a ConfigMap that is not ours was written"
         assert held is None or not held.view.immutable
