@@ -56,11 +56,15 @@ class OperatorProcess:
     def log_lines(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
+    def address(self) -> str:
+        """Where probes and metrics are served; empty while they are not."""
+        ports = [line["port"] for line in self.log_lines() if line.get("event") == "serving probes"]
+        return f"127.0.0.1:{ports[-1]}" if ports else ""
+
     def probe(self, path: str) -> tuple[int, str]:
         """Ask a probe; return status and words."""
-        ports = [line["port"] for line in self.log_lines() if line.get("event") == "serving probes"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{ports[-1]}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
