@@ -164,10 +164,7 @@ class World(Cluster):
             case actions.WriteConfigMap():
                 return self._write_config_map(d, seen, action)
             case actions.DeleteConfigMap():
-                if not self._is_as_seen(d.name, seen):
-                    return False
-                assert self.config_maps[d.name].owner == d.uid
-                del self.config_maps[d.name]
+                return self._is_as_seen(d.name, seen) and self._delete_config_map(d)
             case actions.WriteRevisionStatus(name=name, status=status):
                 known = self.revisions.get(name)
                 was = next(r for r in seen.revisions if r.name == name)
@@ -208,6 +205,10 @@ class World(Cluster):
             return False
         self.managers[d.name] = {FIELD_MANAGER} if differs else others | {FIELD_MANAGER}
         self._spec(d.name, target_hash=action.hash)
+        return True
+
+    def _delete_config_map(self, d: Deployment) -> bool:
+        assert self.config_maps.pop(d.name).owner == d.uid
         return True
 
     def _is_as_seen(self, name: str, seen: Observed) -> bool:
