@@ -9,7 +9,7 @@ import pytest
 from prompt_operator.cluster import Cluster
 from prompt_operator.controller.settings import Settings
 from prompt_operator.controller.watching import kopf_settings
-from tests.faultproxy import End, Fault, Match, blackhole, cut, drop_events, inject_error
+from tests.faultproxy import End, Fault, Match, blackhole, cut, drop_events, inject_error, respond
 from tests.faultproxy.rules import WatchAction
 from tests.faults.api import ROOTS, Api
 from tests.faults.scenarios import SCENARIOS, Point
@@ -149,9 +149,7 @@ def test_a_deployment_made_anew_under_its_name_is_found_when_nobody_told_of_the_
     point = comparing.point(EDIT)
     name, namespace = point.prefix, point.namespace
     wait_watching(comparing)
-    lost = comparing.proxy.arm(
-        Fault(match=Match(watch=True, every=True), action=drop_events(lambda e: name in e.name))
-    )
+    lost = comparing.proxy.arm(Fault(match=Match(watch=True, every=True), action=drop_events(lambda e: name in e.name)))
     try:
         point.api.delete("promptdeployments", namespace, name)
         new = point.api.apply(namespace, deployment(name, "another one"))
@@ -189,12 +187,28 @@ def test_silent_watches_do_no_harm_while_the_operator_compares(comparing: Stage)
     assert comparing.operator.probe("/healthz")[0] == 200
 
 
-def test_the_operator_stops_when_told_to_while_it_waits_for_the_api_server(own_stage: Stage):
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_a_watch_that_is_refused_once_is_asked_for_again(watching: Stage, status: int):
+    point = watching.point(EDIT)
+    wait_watching(watching)
+    refusal = Fault(match=Match(resource="configmaps", watch=True), action=respond(status))
+    refused = watching.proxy.arm(refusal)
+    watching.proxy.arm(Fault(match=Match(resource="configmaps", watch=True), action=cut()))
+    refused.wait()
+    live_a_life(point)
+    wait_watching(watching)
+    check_alive(watching)
+
+
+@pytest.mark.parametrize("status", [500, 403])
+def test_the_operator_stops_when_told_to_while_its_watches_are_broken(own_stage: Stage, status: int):
     wait_watching(own_stage)
-    own_stage.proxy.arm(Fault(match=Match(watch=True), action=inject_error(500))).wait()
+    own_stage.proxy.arm(Fault(match=Match(watch=True, every=True), action=respond(status)))
+    own_stage.proxy.arm(Fault(match=Match(resource="configmaps", watch=True), action=inject_error(500))).wait()
+    own_stage.proxy.arm(Fault(match=Match(resource="promptrevisions", watch=True), action=cut())).wait()
+    time.sleep(3)
     own_stage.proxy.down()
-    eventually(lambda: own_stage.operator.probe("/readyz")[0] == 503, what="not ready")
-    time.sleep(2)
+    time.sleep(1)
     assert own_stage.operator.stop() == 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sys
 from pathlib import Path
 
@@ -77,7 +79,9 @@ def run(
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_controller(settings))
+            if not runner.run(run_controller(settings)):
+                logging.shutdown()
+                os._exit(0)  # everything is done; what is left behind would be waited for until somebody kills us
     except NoClusterError as error:
         raise click.ClickException(str(error)) from error
 

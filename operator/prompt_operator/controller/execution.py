@@ -128,6 +128,8 @@ class Executor:
             "spec": _revision_spec(deployment, action, canonical),
         }
         resource = Resource(PROMPT_REVISIONS, deployment.namespace)
+        if not action.cause_uid:
+            await self._make_sure_of(deployment)
         try:
             self._store.put(PROMPT_REVISIONS, await self._client.create(resource, body))
         except ApiError as error:
@@ -135,6 +137,28 @@ class Executor:
                 await self.refresh(PROMPT_REVISIONS, deployment.namespace, name)
                 raise StaleError(str(error)) from error
             raise
+
+    async def _make_sure_of(self, deployment: Deployment) -> None:
+        """See that a deployment still is what was decided on, for a create carries no precondition about it.
+
+        A second controller may have made revisions of an edit that this one has not heard of: next to them what is
+        known here looks like another edit. The number that was decided on before this read guards the time after it.
+        """
+        await self.refresh(PROMPT_DEPLOYMENTS, deployment.namespace, deployment.name)
+        if not self._store.knows(PROMPT_DEPLOYMENTS, deployment):
+            raise StaleError(f"{deployment.name} has changed")
+
+    async def _make_sure_of_revision(self, observed: Observed) -> None:
+        """Before what a ConfigMap says is undone: see whether it names a revision that is only not known here yet."""
+        held, namespace = observed.config_map, observed.deployment.namespace
+        number = held.record.get("revision") if held else None
+        if not isinstance(number, int) or any(r.number == number for r in observed.revisions):
+            return
+        name = revision_name(observed.deployment.name, number)
+        known = self._store.uid_of(PROMPT_REVISIONS, namespace, name)
+        await self.refresh(PROMPT_REVISIONS, namespace, name)
+        if self._store.uid_of(PROMPT_REVISIONS, namespace, name) != known:
+            raise StaleError(f"{name} was not known")
 
     async def _apply_target(self, deployment: Deployment, action: ApplyTarget) -> None:
         body = _identified(PROMPT_DEPLOYMENT, deployment) | {"spec": {"targetHash": action.hash}}
@@ -147,6 +171,7 @@ class Executor:
         revision = next(r for r in observed.revisions if r.number == action.revision)
         data = data_of(await self._content(observed, action.hash), action.record)
         resource, name = Resource(CONFIG_MAPS, deployment.namespace), config_map_name(deployment.name)
+        await self._make_sure_of_revision(observed)
         try:
             if held is None:
                 answer = await self._client.create(resource, new_config_map(deployment, data, annotations_of(revision)))

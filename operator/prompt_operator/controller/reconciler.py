@@ -59,6 +59,12 @@ class Reconciler:
             wait = error.retry_after if isinstance(error, ApiError) else None
             delay = self._queue.failed(key, wait or 0.0)
             log.warning("will try again", key=str(key), error=str(error), seconds=round(delay, 2))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not this worker was cancelled but a task it waited for: kopf does that to whatever is younger than it.
+            log.warning("was interrupted, will try again", key=str(key), seconds=round(self._queue.failed(key), 2))
         except Exception:
             self._queue.failed(key)
             log.exception("failed, will try again", key=str(key))

@@ -56,6 +56,11 @@ class EventRecorder:
             except (ApiError, UnreachableError) as error:
                 self._on_drop()
                 log.warning("event was not written", reason=body["reason"], error=str(error))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self._on_drop()  # a task it waited for was cancelled, not this one
             finally:
                 self._waiting.task_done()
 

@@ -63,8 +63,11 @@ class Controller:
         metrics.show(sources, settings.workers)
 
 
-async def run(settings: Settings) -> None:
-    """Run the controller until SIGTERM or SIGINT. Raises NoClusterError when there is no way to reach a cluster."""
+async def run(settings: Settings) -> bool:
+    """Run the controller until SIGTERM or SIGINT; tell whether no task was left behind that cannot be ended.
+
+    Raises NoClusterError when there is no way to reach a cluster.
+    """
     stop = asyncio.Event()
     heed_signals = partial(_heed_signals, asyncio.get_running_loop(), stop)
     heed_signals()
@@ -94,6 +97,7 @@ async def run(settings: Settings) -> None:
         await runner.cleanup()
         await client.close()
         log.info("stopped")
+    return not controller.hearing.left_behind
 
 
 def _heed_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -143,7 +147,7 @@ async def _watch_for_ever(controller: Controller, registry: Any, stop: asyncio.E
         controller.hearing.forget()
         controller.health.watching()
         try:
-            await watch(registry, controller.settings, stop)
+            await watch(registry, controller.settings, controller.hearing, stop)
         except Exception as error:  # noqa: BLE001 - whatever ended the watches, without them the controller is deaf
             controller.health.not_watching()
             log.warning("the watches ended; starting again", error=f"{type(error).__name__}: {error}"[:500])
@@ -169,7 +173,8 @@ async def _until_compared_again(controller: Controller) -> None:
     """Wait for the next time, or until a watch began anew: what was deleted meanwhile it never tells."""
     lost = controller.hearing.listed_anew
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(lost.wait(), jittered(controller.settings.resync_every))
+        async with asyncio.timeout(jittered(controller.settings.resync_every)):
+            await lost.wait()  # in this task: kopf, when it ends, cancels every task that is younger than it
         await asyncio.sleep(jittered(_COMPARE_AFTER))
     lost.clear()
 

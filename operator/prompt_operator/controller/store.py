@@ -141,6 +141,11 @@ class Store:
             case _:
                 return self._rollbacks.get(namespace, {}).get(name)
 
+    def knows(self, plural: str, seen: Deployment) -> bool:
+        """Tell whether this very state of an object is the newest that is known."""
+        known = self._find(plural, seen.namespace, seen.name)
+        return known is not None and (known.uid, known.resource_version) == (seen.uid, seen.resource_version)
+
     def is_current(self, plural: str, namespace: str, name: str, resource_version: str) -> bool:
         """Tell whether this state of an object, or a newer one, is known."""
         known = self._find(plural, namespace, name)

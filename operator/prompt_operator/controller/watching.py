@@ -59,6 +59,10 @@ class Hearing:
         self._heard: dict[str, float] = {}
         #: Set when a watch had to begin anew with a list, which tells of no deletion meanwhile.
         self.listed_anew = asyncio.Event()
+        #: The session of all watches. kopf closes it when it ends, and before it tells.
+        self.session: aiohttp.ClientSession | None = None
+        #: Whether kopf was left behind, still ending; its tasks never will.
+        self.left_behind = False
 
     def heard(self, path: str) -> None:
         """Note that a watch made a sound."""
@@ -141,13 +145,13 @@ def build_registry(
 ) -> kopf.OperatorRegistry:
     """Register the routing of every kind into the store, and the login with a session of bounded connections.
 
-    ``on_start`` is called each time after kopf has set itself up.
+    ``on_start`` is called each time after kopf has set itself up, signal handlers included.
     """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
-    async def take_signals_back(**_: Any) -> None:
-        on_start()
+    async def started(**_: Any) -> None:
+        asyncio.get_running_loop().call_soon(on_start)  # not at once: what kopf has under way comes first
 
     for group, version, plural in WATCHED:
 
@@ -172,6 +176,7 @@ def build_registry(
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
         session = _session(configuration, ssl_context, hearing, len(watch_paths(settings.namespaces)))
+        hearing.session = session
         return kopf.AiohttpSession(server=str(configuration.host), aiohttp_session=session)
 
     return registry
@@ -238,8 +243,28 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     return result
 
 
-async def watch(registry: kopf.OperatorRegistry, settings: Settings, stop: asyncio.Event) -> None:
-    """Watch until told to stop. Raises what kopf cannot recover from, such as an error in a watch."""
+class WatchesLostError(Exception):
+    """kopf ended its watches without saying so."""
+
+
+_GIVE_UP_AFTER: Final = 5.0  # seconds that kopf has to end
+
+
+async def _until_lost(hearing: Hearing) -> None:
+    """Wait until the watches have had no session for two looks in a row: a new login takes less."""
+    lost = 0
+    while lost < 2:  # noqa: PLR2004
+        await asyncio.sleep(1.0)
+        lost = lost + 1 if hearing.session is not None and hearing.session.closed else 0
+
+
+async def watch(registry: kopf.OperatorRegistry, settings: Settings, hearing: Hearing, stop: asyncio.Event) -> None:
+    """Watch until told to stop. Raises what kopf cannot recover from, such as a watch that is refused.
+
+    When one watch fails, kopf ends them all, and often waits for ever for one that tries to log in once more. So it
+    is not waited for: WatchesLostError.
+    """
+    hearing.session = None
     # A stop flag of kopf's would do, but it takes its own waiting for the flag for a hung task: 5 s at every exit.
     stopping = asyncio.create_task(stop.wait())
     watching = asyncio.create_task(
@@ -251,11 +276,16 @@ async def watch(registry: kopf.OperatorRegistry, settings: Settings, stop: async
             namespaces=settings.namespaces,
         )
     )
+    lost = asyncio.create_task(_until_lost(hearing))
     try:
-        await asyncio.wait([stopping, watching], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, watching, lost], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        lost.cancel()
         watching.cancel()
-        await asyncio.wait([watching])
-    if not watching.cancelled():
-        watching.result()
+        await asyncio.wait([watching], timeout=_GIVE_UP_AFTER)
+        hearing.left_behind |= not watching.done()
+    if watching.done() and not watching.cancelled():
+        watching.result()  # without an error only by a signal that came while kopf was starting
+    elif not stop.is_set():
+        raise WatchesLostError("kopf ended its watches")
