@@ -70,7 +70,7 @@ class Prometheus:
         assert self._process is not None
         said = self._log.read_text(encoding="utf-8")
         assert self._process.poll() is None, f"Prometheus ended:\n{said[-3000:]}"
-        found = re.search(r'msg="Listening on" address=(\S+)', said)
+        found = re.search(r'msg="Listening on" (?:component=web )?address=(\S+)', said)
         return found[1] if found else ""
 
     def _is_ready(self) -> bool:
