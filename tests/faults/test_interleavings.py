@@ -27,7 +27,6 @@ TEXTS = tuple(f"text {number}" for number in range(6))
 
 def test_no_state_that_must_not_be_is_ever_seen(cluster: Cluster, api: Api, tmp_path: Path):
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
     with stage(cluster, api, tmp_path, "--resync", "5") as made:
         recorder = Recorder(api, made.namespace)
         with breaking(made.proxy, random.Random(seed)):
