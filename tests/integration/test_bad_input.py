@@ -1,6 +1,7 @@
 """What cannot be deployed: refused at the door or named in a condition, and the live prompt untouched."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -197,3 +198,28 @@ def assert_untouched(user: User) -> None:
     assert data["prompt.txt"] == "good"
     assert pdep["status"]["activeHash"] == hash_of("good")
     assert pdep["status"]["candidateRevision"] == 1
+
+
+@pytest.fixture
+def deep_recursion() -> Iterator[None]:
+    """Let the test itself read what is nested as deeply as the API server takes it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("deep_recursion")
+def test_a_tool_nested_deeper_than_json_readers_go_is_refused_and_disturbs_nobody(user: User):
+    user.kubectl("apply", "--server-side", "-f", "-", stdin=_nested(9000))
+    stalled = user.wait_condition("support", "Stalled", "PromptInvalid")
+    assert "nested deeper than 100 levels" in condition_of(stalled, "Stalled")["message"]
+    user.kubectl("apply", "--server-side", "-f", "-", stdin=_nested(50))
+    assert user.wait_settled("support")["status"]["phase"] == "Shipped"
+
+
+def _nested(levels: int) -> str:
+    """A manifest as JSON text: neither PyYAML nor json would write it at that depth."""
+    tool = '{"a":' * levels + "1" + "}" * levels
+    head = '"apiVersion": "promptoperator.io/v1alpha1", "kind": "PromptDeployment", "metadata": {"name": "support"}'
+    return f'{{{head}, "spec": {{"prompt": {{"text": "x", "tools": [{tool}]}}}}}}'

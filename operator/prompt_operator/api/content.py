@@ -27,6 +27,8 @@ MAX_CONTENT_BYTES: Final = 256 * 1024
 MAX_SAFE_INTEGER: Final = 2**53
 #: Hex digits of the short form in columns and labels.
 SHORT_HASH_DIGITS: Final = 12
+#: Levels of nesting in the free-form parts; many JSON readers end not far above.
+MAX_DEPTH: Final = 100
 HASH_PATTERN: Final = r"^sha256:[0-9a-f]{64}$"
 HASH_PREFIX_PATTERN: Final = r"^(sha256:)?[0-9a-f]{8,64}$"
 
@@ -203,12 +205,16 @@ def _model(value: Any) -> dict[str, Any]:
     return _significant({**model, "parameters": parameters}, {})
 
 
-def _free(value: Any, where: str) -> Any:
+def _free(value: Any, where: str, depth: int = 0) -> Any:
     """Drop null members of objects, and refuse numbers that do not survive a round trip through JSON."""
+    if depth > MAX_DEPTH:
+        raise ContentError(
+            Reason.PromptInvalid, f"spec.prompt.{where[:100]}… is nested deeper than {MAX_DEPTH} levels. Flatten it."
+        )
     if isinstance(value, Mapping):
-        return {str(k): _free(v, f"{where}.{k}") for k, v in value.items() if v is not None}
+        return {str(k): _free(v, f"{where}.{k}", depth + 1) for k, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [_free(v, f"{where}[{i}]") for i, v in enumerate(value)]
+        return [_free(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number(value, where)
     return value

@@ -68,6 +68,8 @@ def run(
     except ImportError as error:
         raise click.ClickException(f"{error}. Install it: pip install 'prompt-operator[operator]'") from error
     logs.configure(log_level, as_json=log_format == "json" or (log_format is None and not sys.stderr.isatty()))
+    # The API server takes 10,000 levels of nesting, and Python reads 1,000: one such object would end every watch.
+    sys.setrecursionlimit(50_000)
     settings = Settings(
         kubeconfig=kubeconfig,
         context=context,
