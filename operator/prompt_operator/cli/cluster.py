@@ -71,10 +71,10 @@ def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_contex
             info = embedded.up(name, directory, merge_into=kubeconfig, set_context=set_context)
             _say_what_next(info, directory, time.monotonic() - began)
             return
-        with embedded.foreground(name, directory, merge_into=kubeconfig, set_context=set_context) as info:
-            with contextlib.suppress(KeyboardInterrupt):
-                _say_what_next(info, directory, time.monotonic() - began, foreground=True)
-                _watch(name, directory)
+        running = embedded.foreground(name, directory, merge_into=kubeconfig, set_context=set_context)
+        with running as info, contextlib.suppress(KeyboardInterrupt):
+            _say_what_next(info, directory, time.monotonic() - began, foreground=True)
+            _watch(name, directory)
         click.echo(f"Cluster {name!r} is down; nothing of it is left.")
 
 
