@@ -53,6 +53,20 @@ def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
         yield provided.embedded or Elsewhere(provided, tmp_path_factory.mktemp("cluster"))
 
 
+@pytest.fixture(scope="session")
+def quiet_cluster() -> Iterator[Cluster]:
+    """A second control plane with the CRDs, where the shared operator is not: for tests that start and stop their own.
+
+    A module uses it by a session fixture ``cluster`` that returns it.
+    """
+    with Cluster.ephemeral(audit_log=True) as started:
+        command = [started.kubectl, "--kubeconfig", started.kubeconfig]
+        subprocess.run([*command, "apply", "--server-side", "-f", REPOSITORY / "crds"], check=True, capture_output=True)
+        established = ["wait", "--for=condition=Established", "crd", "--all"]
+        subprocess.run([*command, *established], check=True, capture_output=True)
+        yield started
+
+
 @pytest.fixture
 def namespace(cluster: Cluster) -> str:
     """A namespace of this test's own."""

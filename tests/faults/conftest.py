@@ -11,6 +11,12 @@ from tests.faults.stage import Stage, stage
 
 
 @pytest.fixture(scope="session")
+def cluster(quiet_cluster: Cluster) -> Cluster:
+    """A control plane where no other operator acts on what is done here."""
+    return quiet_cluster
+
+
+@pytest.fixture(scope="session")
 def api(cluster: Cluster) -> Iterator[Api]:
     """The API server, past every proxy."""
     client = Api(cluster)
