@@ -24,6 +24,7 @@ def test_a_first_prompt_ships_and_the_config_map_holds_the_bytes_that_were_hashe
     assert condition_of(pdep, "Ready")["status"] == "True"
     assert (metadata["revision"], metadata["version"], metadata["previousHash"]) == (1, "1.0.0", "")
     assert [h["by"] for h in pdep["status"]["history"]] == ["system:autoship"]
+    assert user.get("promptrevision", "support-1")["status"]["message"].startswith("ABTestSkipped")
 
 
 def test_an_edit_ships_and_archives_what_was_live(user: User):

@@ -28,10 +28,8 @@ class Reason(StrEnum):
     WaitingForCleanup = "WaitingForCleanup"
 
     # All is well, or on its way.
-    Progressing = "Progressing"
     Proposed = "Proposed"
     ABTestSkipped = "ABTestSkipped"
-    GatesPassed = "GatesPassed"
     Shipped = "Shipped"
     Shipping = "Shipping"
     Promoted = "Promoted"
@@ -42,7 +40,6 @@ class Reason(StrEnum):
     TargetActive = "TargetActive"
     NotQuarantined = "NotQuarantined"
     NotContended = "NotContended"
-    NothingActive = "NothingActive"
 
     # A candidate ended.
     Superseded = "Superseded"
@@ -54,8 +51,6 @@ class Reason(StrEnum):
     ConfigMapRestored = "ConfigMapRestored"
 
     # An AgentRollback.
-    Pending = "Pending"
-    WaitingForEarlier = "WaitingForEarlier"
     DeploymentNotFound = "DeploymentNotFound"
     NoPreviousVersion = "NoPreviousVersion"
     AlreadyActive = "AlreadyActive"

@@ -106,5 +106,7 @@ def _message(case: Case, revision: Revision, phase: Phase, rejection: str, ended
     if phase is Phase.Shipped and revision.number not in case.shipped_at:
         return str(revision.status.get("message") or f"its content is live as revision {case.live_number}")
     if phase is Phase.ABPassed:
-        return "no A/B test is asked for; waits to ship"
+        return f"{Reason.ABTestSkipped}: no A/B test is asked for; it waits to ship"
+    if phase is Phase.Shipped and not revision.is_rollback:
+        return f"{Reason.ABTestSkipped}: no A/B test was asked for"
     return ""
