@@ -1,6 +1,7 @@
 """Fixtures of the tests of the whole: one Kubernetes for the run, embedded unless --cluster says so, and namespaces."""
 
 import itertools
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts us in the background has us ignore Ctrl-C, and what we start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         config.stash[_choice] = parse(config.getoption("--cluster"))
     except ClusterError as error:
