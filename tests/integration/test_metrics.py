@@ -25,6 +25,12 @@ IDLE = ("workqueue_depth", "workqueue_unfinished_work_seconds", "workqueue_longe
 WORKERS = ("promptdeployments", "agentrollbacks")
 
 
+@pytest.fixture(scope="session")
+def cluster(quiet_cluster: Cluster) -> Cluster:
+    """Where no other operator acts: what is counted is what this test's operator did."""
+    return quiet_cluster
+
+
 @pytest.fixture(scope="module")
 def binaries(request: pytest.FixtureRequest) -> Binaries:
     """Prometheus and promtool; the first time they are fetched or built, and that is shown."""
