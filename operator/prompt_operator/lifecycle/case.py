@@ -190,6 +190,14 @@ class Case:
             return None
         return candidate
 
+    @cached_property
+    def version_holder(self) -> Revision | None:
+        """The revision that already uses spec.version for other content; None where the label is free or not given."""
+        d = self.deployment
+        if not d.version:
+            return None
+        return next((r for r in self.revisions if r.version == d.version and r.hash != d.content_hash), None)
+
     # --- rollbacks --------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -237,16 +237,9 @@ def needed_revisions(case: Case) -> set[int]:
     return needed
 
 
-def reuses_version(case: Case) -> Revision | None:
-    """Return the revision that already uses spec.version for other content."""
-    d = case.deployment
-    same = (r for r in case.revisions if d.version and r.version == d.version and r.hash != d.content_hash)
-    return next(same, None)
-
-
 def _wants_proposal(case: Case) -> bool:
     content_hash = case.deployment.content_hash
-    if not content_hash or content_hash in case.quarantine or reuses_version(case):
+    if not content_hash or content_hash in case.quarantine or case.version_holder:
         return False
     return case.proposed is None or case.proposed.hash != content_hash or _released(case)
 

@@ -131,7 +131,7 @@ def _prompt_quarantined(case: Case) -> Situation | None:
 
 def _version_reused(case: Case) -> Situation | None:
     d = case.deployment
-    other = next((r for r in case.revisions if d.version and r.version == d.version and r.hash != d.content_hash), None)
+    other = case.version_holder
     if other is None or not d.content_hash or (case.proposed and case.proposed.hash == d.content_hash):
         return None
     return Situation(
