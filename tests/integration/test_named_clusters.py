@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prompt_operator.cluster import ClusterError, State, down, status, up
+from prompt_operator.cluster import ClusterError, State, Wish, down, status, up
 from prompt_operator.cluster.binaries import CacheSource, EnvironmentSource, cache_directory, find_binaries
 from prompt_operator.cluster.components import BINARIES, CONTROL_PLANE
 from prompt_operator.cluster.process import wait_gone
@@ -93,7 +93,7 @@ def test_a_dead_api_server_is_told_by_status_and_up_starts_it_again_on_its_data(
 def test_the_context_is_written_only_where_asked_and_taken_out_again(home):
     named = home / "named"
     named.write_text(yaml.safe_dump({"contexts": [{"name": "mine"}], "current-context": "mine"}), encoding="utf-8")
-    up("guest", merge_into=named)
+    up("guest", wish=Wish(merge_into=named))
     try:
         merged = yaml.safe_load(named.read_text(encoding="utf-8"))
         assert [context["name"] for context in merged["contexts"]] == ["mine", "prompt-operator-guest"]

@@ -66,13 +66,13 @@ def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_contex
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
+    wish = embedded.Wish(merge_into=kubeconfig, set_context=set_context)
     with _told_plainly():
         if not foreground:
-            info = embedded.up(name, directory, merge_into=kubeconfig, set_context=set_context)
+            info = embedded.up(name, directory, wish)
             _say_what_next(info, directory, time.monotonic() - began)
             return
-        running = embedded.foreground(name, directory, merge_into=kubeconfig, set_context=set_context)
-        with running as info, contextlib.suppress(KeyboardInterrupt):
+        with embedded.foreground(name, directory, wish) as info, contextlib.suppress(KeyboardInterrupt):
             _say_what_next(info, directory, time.monotonic() - began, foreground=True)
             _watch(name, directory)
         click.echo(f"Cluster {name!r} is down; nothing of it is left.")

@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prompt_operator.cluster.errors import BinariesError, ClusterError
     from prompt_operator.cluster.local import Cluster
-    from prompt_operator.cluster.manager import ClusterInfo, State, down, foreground, status, up
+    from prompt_operator.cluster.manager import ClusterInfo, State, Wish, down, foreground, status, up
 
-__all__ = ["BinariesError", "Cluster", "ClusterError", "ClusterInfo", "State", "down", "foreground", "status", "up"]
+__all__ = [
+    "BinariesError",
+    "Cluster",
+    "ClusterError",
+    "ClusterInfo",
+    "State",
+    "Wish",
+    "down",
+    "foreground",
+    "status",
+    "up",
+]
 
 _HOMES = {"BinariesError": "errors", "Cluster": "local", "ClusterError": "errors"}
-_HOMES |= dict.fromkeys(["ClusterInfo", "State", "down", "foreground", "status", "up"], "manager")
+_HOMES |= dict.fromkeys(["ClusterInfo", "State", "Wish", "down", "foreground", "status", "up"], "manager")
 
 
 def __getattr__(name: str) -> Any:

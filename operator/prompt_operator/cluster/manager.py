@@ -1,6 +1,7 @@
 """Clusters that stay: up, down and status by name."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import re
@@ -71,6 +72,19 @@ class ClusterInfo:
         }
 
 
+@dataclass(frozen=True)
+class Wish:
+    """How a named cluster shall be started, and where its context shall be written besides its own kubeconfig.
+
+    `timeout` is in seconds and does not count the building of binaries.
+    """
+
+    options: Options = field(default_factory=Options)
+    merge_into: Path | None = None
+    set_context: bool = False
+    timeout: float = 120.0
+
+
 def context_name(name: str) -> str:
     return name if name.startswith(APP) else f"{APP}-{name}"
 
@@ -83,19 +97,16 @@ def default_directory() -> Path:
 def up(
     name: str = APP,
     directory: Path | None = None,
+    wish: Wish | None = None,
     *,
-    options: Options | None = None,
-    merge_into: Path | None = None,
-    set_context: bool = False,
-    timeout: float = 120.0,
     progress: Progress | None = None,
 ) -> ClusterInfo:
     """Start a cluster that stays until `down`; a running one is returned as it is.
 
     One whose components died is started again on its data and, if free, its port. Raises ClusterError; then, and on
-    Ctrl-C, nothing of it runs. `timeout` is in seconds and does not count the building of binaries.
+    Ctrl-C, nothing of it runs.
     """
-    progress = progress or ConsoleProgress()
+    wish, progress = wish or Wish(), progress or ConsoleProgress()
     layout = _layout(name, directory)
     with _locked(layout, progress):
         info = _inspect(name, layout)
@@ -103,44 +114,37 @@ def up(
         if before is State.RUNNING:
             progress.say(f"Cluster {name!r} runs already.")
         else:
-            _start(name, layout, options or Options(), timeout, progress)
+            _start(name, layout, wish, progress)
         try:
-            info = _inspect(name, layout)
-            if merge_into is not None:
-                info = _merge(info, layout, merge_into.absolute(), set_context=set_context)
+            return _merged(_inspect(name, layout), layout, wish)
         except BaseException:
             if before is State.ABSENT:
                 _stop(name, layout)
             elif before is not State.RUNNING:
                 boot.stop_processes(read_json(layout.status) or {})  # its data was there before and stays
             raise
-        return info
 
 
 @contextlib.contextmanager
 def foreground(
     name: str = APP,
     directory: Path | None = None,
+    wish: Wish | None = None,
     *,
-    options: Options | None = None,
-    merge_into: Path | None = None,
-    set_context: bool = False,
-    timeout: float = 120.0,
     progress: Progress | None = None,
 ) -> Iterator[ClusterInfo]:
     """Run a named cluster for the length of a block, then take it down. Arguments and errors as for `up`.
 
     When this process is killed the cluster's processes end, too; its files then stay until `down`.
     """
-    progress = progress or ConsoleProgress()
+    wish, progress = wish or Wish(), progress or ConsoleProgress()
     layout = _layout(name, directory)
     with _locked(layout, progress):
         if _inspect(name, layout).state is State.RUNNING:
             raise ClusterError(f"Cluster {name!r} runs already. Take it down first, or choose another --name.")
-        started = _start(name, layout, options or Options(), timeout, progress, attached=True)
+        started = _start(name, layout, wish, progress, attached=True)
     try:
-        info = _inspect(name, layout)
-        yield info if merge_into is None else _merge(info, layout, merge_into.absolute(), set_context=set_context)
+        yield _merged(_inspect(name, layout), layout, wish)
     finally:
         boot.stop(layout, started.process)
         down(name, directory, progress=progress)
@@ -223,8 +227,7 @@ def _inspect(name: str, layout: Layout) -> ClusterInfo:
 def _start(
     name: str,
     layout: Layout,
-    options: Options,
-    timeout: float,
+    wish: Wish,
     progress: Progress,
     *,
     attached: bool = False,
@@ -249,10 +252,10 @@ def _start(
         context_name(name),
         layout,
         found.binaries,
-        options,
+        wish.options,
         attached=attached,
         remove=False,
-        timeout=timeout,
+        timeout=wish.timeout,
         reserve=_ports(port),
     )
     try:
@@ -289,9 +292,13 @@ def _ports(first: int) -> Callable[[], PortReservation]:
     return lambda: PortReservation.prefer(remembered.pop() if remembered else None)
 
 
-def _merge(info: ClusterInfo, layout: Layout, target: Path, *, set_context: bool) -> ClusterInfo:
-    kubeconfig.merge(info.kubeconfig, target, set_context=set_context)
+def _merged(info: ClusterInfo, layout: Layout, wish: Wish) -> ClusterInfo:
+    """Write the context where it is wished for, and remember where, for `down`."""
+    if wish.merge_into is None:
+        return info
+    target = wish.merge_into.absolute()
+    kubeconfig.merge(info.kubeconfig, target, set_context=wish.set_context)
     marker = read_json(layout.marker) or {}
     merged: Sequence[str] = marker.get("mergedInto", [])
     write_private(layout.marker, json.dumps(marker | {"mergedInto": sorted({*merged, str(target)})}, indent=1))
-    return ClusterInfo(**{**vars(info), "merged_into": target})
+    return dataclasses.replace(info, merged_into=target)
