@@ -1,0 +1,54 @@
+"""What a look asks for, and what it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from prompt_operator.api.gates import Metric
+from prompt_operator.api.reports import Arm
+
+CONTROL = "control"
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmAsked:
+    """One version, over one span of time: from ``since`` until ``at``."""
+
+    hash: str
+    since: datetime
+    at: datetime
+
+    @property
+    def window_seconds(self) -> int:
+        """Length of the span in whole seconds, at least one: what {{window}} says."""
+        return max(1, round((self.at - self.since).total_seconds()))
+
+
+@dataclass(frozen=True, slots=True)
+class LookAsked:
+    """One look at the numbers: which metrics, of which versions, on whose behalf."""
+
+    namespace: str
+    deployment: str
+    agent: str
+    #: Identifies the experiment or the monitoring; nothing read for another one counts.
+    id: str
+    metrics: tuple[Metric, ...]
+    candidate: ArmAsked
+    #: None where the control is known already: the frozen baseline of monitoring.
+    control: ArmAsked | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read for one metric: raw counts of each arm asked for, or the problem that kept them from being read.
+
+    Arms hold samples with successes, samples with sum and sum_of_squares, or value, as read: nothing is computed. An
+    arm that was not asked for is None. The problem is a sentence without any content of prompts or answers.
+    """
+
+    control: Arm | None = None
+    candidate: Arm | None = None
+    problem: str = ""
