@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
+from prompt_operator.cluster.pki import Authority
+
 from .armed import Armed
 from .gateway import Gateway, abort
 from .kubeconfig import Upstream, read_kubeconfig, write_kubeconfig
-from .tls import Authority
+from .tls import server_context
 from .trace import Request, Trace
 from .upstream import UpstreamAuth, UpstreamClient
 
@@ -44,7 +46,6 @@ class FaultProxy:
         self.trace = Trace()
         self._upstream = upstream
         self._auth = auth
-        self._authority = Authority("fault proxy")
         self._admin_token = secrets.token_urlsafe()  # no other process on this machine is to be admin by it
         self._own_directory = tempfile.TemporaryDirectory(prefix="faultproxy-") if directory is None else None
         self._directory = Path(self._own_directory.name) if self._own_directory else directory or Path()
@@ -52,6 +53,9 @@ class FaultProxy:
         self._reserved = _bound_socket(0)
         self.port: int = self._reserved.getsockname()[1]
         self.url = f"https://{_HOST}:{self.port}"
+        pki = self._directory / f"faultproxy-{self.port}-pki"
+        pki.mkdir(mode=0o700, exist_ok=True)
+        self._authority = Authority.open(pki)
         self.kubeconfig = self.write_kubeconfig(self._directory / f"faultproxy-{self.port}.kubeconfig", token=token)
         self._thread = threading.Thread(target=self._run, name=f"faultproxy-{self.port}", daemon=True)
         self._ready = threading.Event()
@@ -107,7 +111,11 @@ class FaultProxy:
     def write_kubeconfig(self, path: Path, *, token: str | None = None, namespace: str | None = None) -> Path:
         """Write one more kubeconfig that leads to the proxy, e.g. with the token of another service account."""
         return write_kubeconfig(
-            path, server=self.url, ca=self._authority.pem, token=token or self._admin_token, namespace=namespace
+            path,
+            server=self.url,
+            ca=self._authority.ca_file.read_bytes(),
+            token=token or self._admin_token,
+            namespace=namespace,
         )
 
     def arm(self, fault: Fault) -> Armed:
@@ -173,7 +181,7 @@ class FaultProxy:
         self._stop = asyncio.Event()
         client = UpstreamClient(self._upstream, self._auth, self._admin_token, self._directory)
         self._gateway = Gateway(client, self.trace)
-        self._context = self._authority.server_context(self._directory)
+        self._context = server_context(self._authority)
         self._web = web.Server(
             self._gateway.handle,
             handler_cancellation=True,  # a client that ends its watch ends ours

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import yaml
 from aiohttp import web
 
-from tests.faultproxy.tls import Authority
+from prompt_operator.cluster.pki import Authority
+from tests.faultproxy.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -100,9 +101,9 @@ class Server:
 
 @asynccontextmanager
 async def running_server(directory: Path) -> AsyncIterator[Server]:
-    authority = Authority("cluster")
-    context = authority.server_context(directory)
-    context.load_verify_locations(cadata=authority.pem.decode())
+    authority = Authority.open(directory)
+    context = server_context(authority)
+    context.load_verify_locations(authority.ca_file)
     context.verify_mode = ssl.CERT_OPTIONAL
     server = Server(directory / "admin.kubeconfig", directory / "token.kubeconfig")
     http = web.Server(
@@ -110,13 +111,13 @@ async def running_server(directory: Path) -> AsyncIterator[Server]:
     )
     listener = await asyncio.get_running_loop().create_server(http, "127.0.0.1", 0, ssl=context)
     port = listener.sockets[0].getsockname()[1]
-    admin = authority.issue("admin", server=False)
+    admin = authority.client("admin", "admin")
     certificate_user = {
-        "client-certificate-data": base64.b64encode(admin.cert).decode(),
-        "client-key-data": base64.b64encode(admin.key).decode(),
+        "client-certificate-data": base64.b64encode(admin.cert.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(admin.key.read_bytes()).decode(),
     }
     for path, user in ((server.kubeconfig, certificate_user), (server.token_kubeconfig, {"token": "admin-token"})):
-        path.write_text(yaml.safe_dump(_kubeconfig(f"https://127.0.0.1:{port}", authority.pem, user)))
+        path.write_text(yaml.safe_dump(_kubeconfig(f"https://127.0.0.1:{port}", authority.ca_file.read_bytes(), user)))
     try:
         yield server
     finally:
