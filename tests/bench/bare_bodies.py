@@ -37,7 +37,7 @@ class Known:
 def owner(known: Known) -> Json:
     return {
         "apiVersion": API, "kind": "PromptDeployment", "name": known.name, "uid": known.uid,
-        "controller": True, "blockOwnerDeletion": True,
+        "controller": True,
     }  # fmt: skip
 
 
