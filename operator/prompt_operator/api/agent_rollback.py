@@ -50,6 +50,11 @@ class AgentRollbackSpec(ApiModel):
     reason: Paragraph = Field(default="", description="Why. Kept in the revision, the history and the events.")
     cleanup_failed: bool = Field(default=False, description="Also remove the revisions in stage Failed.")
     force: bool = Field(default=False, description="Allows a target that is quarantined or never was live.")
+    requested_by: ObjectName | None = Field(
+        default=None,
+        description="Who asks. Nobody vouches for what is written here, so only what the operator itself wrote counts: "
+        "system:auto_rollback, or who rejected what is live.",
+    )
     expires_after_seconds: int = Field(
         default=3600,
         ge=1,
@@ -71,6 +76,9 @@ class RollbackOfOne(ApiModel):
     from_version: Label = Field(default="", description="Version label of what was live.")
     to_version: Label = Field(default="", description="Version label of what goes live.")
     revision: int = Field(default=0, description="The rollback revision; 0 where nothing is to be done.")
+    rejected_revision: int = Field(
+        default=0, description="Candidate under test that is rejected, with nothing else done; 0 for none."
+    )
     result: Line = Field(
         default="", description="Pending, Succeeded, Gone (deleted meanwhile), or Unchanged with the reason."
     )

@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     Reconciling = "Reconciling"
     Stalled = "Stalled"
     Regressed = "Regressed"
+    AwaitingApproval = "AwaitingApproval"
     TargetQuarantined = "TargetQuarantined"
     TargetContended = "TargetContended"
     Complete = "Complete"

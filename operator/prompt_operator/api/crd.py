@@ -109,6 +109,48 @@ def _with_prompt_rules(spec: Json) -> Json:
     return spec
 
 
+_SOURCE_RULE: Final = _rule(
+    "[has(self.prometheus), has(self.http), has(self.job)].filter(given, given).size() == 1",
+    "takes exactly one of prometheus, http and job",
+)
+_KIND: Final = "(has(self.kind) ? self.kind : 'Proportion')"
+_METRIC_RULES: Final = [
+    _rule(
+        f"!has(self.source.prometheus) || ({_KIND} == 'Value' ? has(self.source.prometheus.value) : "
+        f"has(self.source.prometheus.samples) && ({_KIND} == 'Mean' ? has(self.source.prometheus.sum) && "
+        "has(self.source.prometheus.sumOfSquares) : has(self.source.prometheus.successes)))",
+        "a Proportion needs the queries samples and successes; a Mean samples, sum and sumOfSquares; a Value value",
+    ),
+]
+_PRIMARIES: Final = "self.metrics.filter(m, !has(m.role) || m.role == 'Primary')"
+_AB_RULES: Final = [
+    _rule("self.minDurationSeconds <= self.maxDurationSeconds", "minDurationSeconds is longer than maxDurationSeconds"),
+    _rule(f"{_PRIMARIES}.size() == 1", "takes exactly one metric with the role Primary"),
+    _rule(
+        f"!{_PRIMARIES}.exists(m, has(m.kind) && m.kind == 'Value')",
+        "a Value has no count behind it, so it can only be a Guardrail",
+    ),
+    _rule(
+        "self.metrics.filter(m, has(m.role) && m.role == 'Guardrail').all(m, has(m.margin) && m.margin > 0.0)",
+        "a Guardrail needs a margin above 0: no amount of data shows that something is not worse at all",
+    ),
+]
+
+
+def _with_gate_rules(spec: Json) -> Json:
+    """Add what a gate needs, and take the defaults out of lists: those would differ from what Git says."""
+    gates, monitoring = spec["properties"]["gates"]["properties"], spec["properties"]["monitoring"]
+    gates["abTest"]["x-kubernetes-validations"] = _AB_RULES
+    gates["tests"] = _without_defaults(gates["tests"])
+    for owner in (gates["abTest"], monitoring):
+        metrics = owner["properties"]["metrics"] = _without_defaults(owner["properties"]["metrics"])
+        metrics["items"]["x-kubernetes-validations"] = _METRIC_RULES
+        metrics["items"]["properties"]["source"]["x-kubernetes-validations"] = [_SOURCE_RULE]
+    decisions = spec["properties"]["decisions"] = _without_defaults(spec["properties"]["decisions"])
+    decisions["items"]["required"] = ["by", "hash", "verdict"]
+    return spec
+
+
 def _lifecycle_rules() -> list[Json]:
     """Rules on the root of a PromptDeployment: a rule on status.phase itself would not run once status is cleared."""
     was = "has(oldSelf.status) && has(oldSelf.status.{0})"
@@ -185,7 +227,7 @@ def _root(description: str, spec: Json, status: Json, rules: list[Json]) -> Json
 
 def prompt_deployment_crd() -> Json:
     """Make the CRD of PromptDeployment."""
-    spec = _with_prompt_rules(_spec(PromptDeploymentSpec))
+    spec = _with_gate_rules(_with_prompt_rules(_spec(PromptDeploymentSpec)))
     rules = [
         _rule(
             f"size(self.metadata.name) <= {names.MAX_DEPLOYMENT_NAME}",

@@ -169,7 +169,7 @@ class AbTest(ApiModel):
         default=7 * _ONE_DAY, ge=1, le=_TEN_YEARS, description="Without an answer by then, onInconclusive applies."
     )
     interval_seconds: int = Field(
-        default=30, ge=1, le=_ONE_DAY, description="Seconds between two looks. Looking often costs no certainty."
+        default=60, ge=1, le=_ONE_DAY, description="Seconds between two looks. Looking often costs no certainty."
     )
     min_samples_per_arm: int = Field(
         default=100, ge=1, le=10**9, description="Samples each arm needs before a verdict."

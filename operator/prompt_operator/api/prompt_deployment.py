@@ -5,13 +5,16 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from prompt_operator.api.conditions import Condition
+from prompt_operator.api.gates import Decision, Gates, Monitoring
 from prompt_operator.api.phases import Phase, Trigger
 from prompt_operator.api.prompt import Change, Prompt
+from prompt_operator.api.reports import AbReport, RegressionMetric
 from prompt_operator.api.schema import AnyHash, ApiModel, Hash, Label, Line, ObjectName, Paragraph, Time, Word
 
 #: Promotions kept in status; the revisions hold the rest.
 HISTORY_LENGTH = 10
 _MAP_BY_TYPE: dict[str, JsonValue] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+_MAP_BY_PERSON: dict[str, JsonValue] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["by"]}
 _ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
 
 
@@ -53,6 +56,18 @@ class PromptDeploymentSpec(ApiModel):
     paused: bool = Field(
         default=False,
         description="Nothing ships while true, not even by a changed targetHash. AgentRollbacks still work.",
+    )
+    gates: Gates | None = Field(
+        default=None, description="What a candidate must pass before it ships. Absent: it ships by itself."
+    )
+    monitoring: Monitoring | None = Field(
+        default=None, description="What is watched after a candidate shipped, and whether it then rolls back by itself."
+    )
+    decisions: list[Decision] | None = Field(
+        default=None,
+        max_length=64,
+        description="People's words on candidates, one of each person.",
+        json_schema_extra=_MAP_BY_PERSON,
     )
     release: Release | None = Field(default=None, description="Lifts quarantines. See its revision.")
     revision_history_limit: int = Field(
@@ -96,8 +111,8 @@ class PromptDeploymentStatus(ApiModel):
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
-        description="Ready, Reconciling and Stalled with their kstatus meaning; Regressed, TargetQuarantined, "
-        "TargetContended.",
+        description="Ready, Reconciling and Stalled with their kstatus meaning; Regressed, AwaitingApproval, "
+        "TargetQuarantined, TargetContended.",
         json_schema_extra=_MAP_BY_TYPE,
     )
     agent: Label = Field(default="", description="The effective agent.")
@@ -115,6 +130,15 @@ class PromptDeploymentStatus(ApiModel):
     candidate_revision: int = Field(default=0, description="Revision of the newest candidate. Never cleared.")
     quarantined_hashes: list[QuarantinedHash] = Field(
         default=[], max_length=1000, description="Versions that were rolled back.", json_schema_extra=_ATOMIC
+    )
+    regression_metric: RegressionMetric | None = Field(
+        default=None, description="What monitoring of the newest candidate found out."
+    )
+    ab_report: AbReport | None = Field(
+        default=None, description="What the tests and the A/B test of the newest candidate found out."
+    )
+    test_run_ids: list[Word] = Field(
+        default=[], max_length=64, description="Jobs of the newest candidate's tests.", json_schema_extra=_ATOMIC
     )
     cluster_signature: Word = Field(
         default="", description="Hex SHA-256 over project and clusterError of the newest candidate's change."

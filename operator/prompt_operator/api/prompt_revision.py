@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from prompt_operator.api.phases import Phase, Stage, Trigger
 from prompt_operator.api.prompt import Change, Prompt
+from prompt_operator.api.reports import AbReport, RegressionMetric
 from prompt_operator.api.schema import AnyHash, ApiModel, Hash, Label, Line, ObjectName, Time, Word
+
+_ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
 
 
 class Cause(ApiModel):
@@ -49,4 +52,12 @@ class PromptRevisionStatus(ApiModel):
     archived_time: Time | None = Field(default=None, description="When another revision became live in its place.")
     approved_by: ObjectName = Field(default="", description="Who let it ship.")
     rejection_reason: Line = Field(default="", description="Why it was rejected; empty if it was not.")
+    passed_time: Time | None = Field(default=None, description="When it had passed its tests and its A/B test.")
+    ab_report: AbReport | None = Field(default=None, description="What the tests and the A/B test found out.")
+    regression_metric: RegressionMetric | None = Field(
+        default=None, description="What monitoring found out since it shipped."
+    )
+    test_run_ids: list[Word] = Field(
+        default=[], max_length=64, description="Jobs of its tests.", json_schema_extra=_ATOMIC
+    )
     message: Line = Field(default="", description="What there is to know, as a sentence.")

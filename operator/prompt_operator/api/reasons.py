@@ -27,6 +27,28 @@ class Reason(StrEnum):
     ConfigMapConflict = "ConfigMapConflict"
     WaitingForCleanup = "WaitingForCleanup"
 
+    # Gates.
+    GatesInvalid = "GatesInvalid"
+    TestsRunning = "TestsRunning"
+    TestsFailed = "TestsFailed"
+    TestNotRunnable = "TestNotRunnable"
+    ABTestRunning = "ABTestRunning"
+    ABTestPassed = "ABTestPassed"
+    ABTestFailed = "ABTestFailed"
+    Inconclusive = "Inconclusive"
+    AwaitingApproval = "AwaitingApproval"
+    NotAwaitingApproval = "NotAwaitingApproval"
+    Approved = "Approved"
+    RejectedByPerson = "RejectedByPerson"
+
+    # After it shipped.
+    Monitoring = "Monitoring"
+    Regressed = "Regressed"
+    AutoRollbackOff = "AutoRollbackOff"
+    AutoRollbackFailed = "AutoRollbackFailed"
+    CooldownActive = "CooldownActive"
+    PersonDecided = "PersonDecided"
+
     # All is well, or on its way.
     Proposed = "Proposed"
     ABTestSkipped = "ABTestSkipped"
