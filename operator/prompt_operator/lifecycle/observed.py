@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from prompt_operator.api.gates import Decision, Gates, Monitoring
 from prompt_operator.api.phases import ROLLBACKS, Phase, Trigger
 from prompt_operator.api.reasons import Reason
 
@@ -45,6 +47,11 @@ class Deployment:
     release_revision: int
     revision_limit: int
     status: Status
+    gates: Gates = field(default_factory=Gates)
+    monitoring: Monitoring | None = None
+    decisions: tuple[Decision, ...] = ()
+    #: Why gates, monitoring or decisions could not be read; nothing ships then.
+    gates_problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,9 @@ class LiveConfigMap:
     #: Keys of data and binaryData that are not ours.
     foreign_keys: tuple[str, ...] = ()
     immutable: bool = False
+    #: experiment.json as read, and the hash of candidate.json; empty without.
+    experiment: Mapping[str, Any] = field(default_factory=dict)
+    candidate_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,36 @@ class PlannedRollback:
     revision: int
     reason: str
     requested_by: str
+    #: Number of the candidate under test that is rejected, with nothing else done; 0 for none.
+    rejects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TestOutcome:
+    """What the pod of an ended test said."""
+
+    __test__ = False  # not a test case, whatever a collector takes it for by its name
+
+    message: str
+    report: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TestProblem:
+    """Why a test could not be started, and when that was noticed."""
+
+    __test__ = False
+
+    message: str
+    noticed: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The report of one look at the numbers, as it goes into status."""
+
+    id: str
+    report: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +208,42 @@ class Observed:
     aimed: frozenset[str] = frozenset()
     #: Names of revisions of a deleted namesake that still stand where ours shall.
     leftovers: frozenset[str] = field(default_factory=frozenset)
+    #: Jobs of tests, by name.
+    jobs: Mapping[str, TestJob] = field(default_factory=dict)
+    #: What ended tests said and why others could not be started, by name of the Job, as far as this process asked.
+    test_outcomes: Mapping[str, TestOutcome] = field(default_factory=dict)
+    test_problems: Mapping[str, TestProblem] = field(default_factory=dict)
+    #: The newest look of each experiment or monitoring, by its id; and those that are being taken.
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    looking: frozenset[str] = field(default_factory=frozenset)
+    #: Phases of the AgentRollbacks that the operator made for this deployment, by name.
+    own_rollbacks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TestJob:
+    """A Job of ours that runs a test, or that a metric is read from."""
+
+    __test__ = False  # not a test case, whatever a collector takes it for by its name
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    #: Uid of the PromptDeployment it belongs to; empty when none is its controller.
+    owner_uid: str
+    deployment: str
+    #: Number of the revision under test.
+    revision: int
+    #: Name of the test; empty for a Job that a metric is read from.
+    test: str
+    #: Suspended, Running, Complete or Failed.
+    state: str
+    #: Why it failed, as one CamelCase word of Kubernetes, such as DeadlineExceeded.
+    reason: str
+    #: The same as Kubernetes' sentence.
+    message: str
+    #: RFC 3339, as read; empty before.
+    start_time: str
+    completion_time: str
+    deleting: bool
