@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -143,5 +144,16 @@ def _keep(found: Path, directory: Path) -> None:
         (found / name).replace(directory / name)
 
 
+def main() -> int:
+    """Have them ready before tests ask for them, with the progress in sight, and print where they are."""
+    try:
+        found = find()
+    except BinariesError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - it is a command
+        return 1
+    print(found.prometheus, found.promtool, sep="\n")  # noqa: T201 - it is a command
+    return 0
+
+
 if __name__ == "__main__":
-    print(find())  # noqa: T201 - it is a command
+    sys.exit(main())
