@@ -13,7 +13,8 @@ import click
 
 from prompt_operator import cluster as embedded
 from prompt_operator.cluster import ClusterInfo, State
-from prompt_operator.cluster.sources import control_plane_binaries
+from prompt_operator.cluster.components import Options
+from prompt_operator.cluster.sources import control_plane_binaries, node_runtime
 
 _DEFAULT_NAME = "prompt-operator"
 _WATCH_INTERVAL = 0.5
@@ -44,8 +45,8 @@ def _told_plainly() -> Iterator[None]:
 def cluster() -> None:
     """Run a local Kubernetes: etcd, kube-apiserver and kube-controller-manager, on loopback only.
 
-    There are no nodes, so pods stay Pending. The binaries come from KUBEBUILDER_ASSETS, from the cache, or are built
-    once from source, which takes some minutes.
+    There are no nodes, so pods stay Pending, unless it is started with --node (Linux, as root). The binaries come from
+    KUBEBUILDER_ASSETS, from the cache, or are built once from source, which takes some minutes.
     """
 
 
@@ -57,8 +58,22 @@ def cluster() -> None:
     help="Also write the cluster's context to this file. Without this, no file but the cluster's own is touched.",
 )
 @click.option("--set-context", is_flag=True, help="Make it the current context in --kubeconfig, too.")
+@click.option(
+    "--node",
+    is_flag=True,
+    help="With a node, on which pods really run: scheduler, kubelet, containerd, runc. Needs Linux and root. "
+    "Its images are localhost/busybox:1 and what `load-image` adds. There is no DNS, and services lead nowhere.",
+)
 @click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then take the cluster down.")
-def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_context: bool, foreground: bool) -> None:
+def up(
+    name: str,
+    directory: Path | None,
+    kubeconfig: Path | None,
+    *,
+    set_context: bool,
+    node: bool,
+    foreground: bool,
+) -> None:
     """Start a cluster, or find it running."""
     if set_context and kubeconfig is None:
         raise click.UsageError("--set-context needs --kubeconfig: only a file that you name is changed.")
@@ -66,7 +81,7 @@ def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_contex
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
-    wish = embedded.Wish(merge_into=kubeconfig, set_context=set_context)
+    wish = embedded.Wish(Options(node=node), merge_into=kubeconfig, set_context=set_context)
     with _told_plainly():
         if not foreground:
             info = embedded.up(name, directory, wish)
@@ -79,10 +94,27 @@ def up(name: str, directory: Path | None, kubeconfig: Path | None, *, set_contex
 
 
 @cluster.command("binaries")
-def binaries() -> None:
+@click.option("--node", is_flag=True, help="Also those of a node, and what runs containers, which is not printed.")
+def binaries(*, node: bool) -> None:
     """Find the binaries, or build them now, and print where they are. Fit for KUBEBUILDER_ASSETS of other projects."""
     with _told_plainly():
-        click.echo(control_plane_binaries().binaries["kubectl"].parent)
+        if node:
+            node_runtime()
+        click.echo(control_plane_binaries(needed=Options(node=node).binaries).binaries["kubectl"].parent)
+
+
+@cluster.command("load-image")
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_which_cluster
+@click.option("--image", help="Name for the image, e.g. localhost/mine:1. Default: the one that it has in the file.")
+def load_image(archive: Path, name: str, directory: Path | None, image: str | None) -> None:
+    """Load a container image into the node of a cluster, from a tar file as `docker save` writes it.
+
+    Pods that use it need `imagePullPolicy: Never` (or a tag other than latest and IfNotPresent): there is no registry.
+    """
+    with _told_plainly():
+        embedded.load_image(archive, name, directory, image=image)
+    click.echo(f"Loaded {archive} into the node of cluster {name!r}.")
 
 
 @cluster.command("status")
@@ -127,6 +159,7 @@ def _rows(info: ClusterInfo) -> list[tuple[str, Any]]:
         ("State", info.state.value),
         ("Version", info.version),
         ("Server", info.server),
+        ("Node", info.node),
         ("Kubeconfig", info.kubeconfig if info.state is State.RUNNING else ""),
         ("State dir", info.state_dir if info.state is not State.ABSENT else ""),
         ("Processes", ", ".join(f"{component} {pid}" for component, pid in info.pids.items())),

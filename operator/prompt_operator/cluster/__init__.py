@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prompt_operator.cluster.errors import BinariesError, ClusterError
     from prompt_operator.cluster.local import Cluster
-    from prompt_operator.cluster.manager import ClusterInfo, State, Wish, down, foreground, status, up
+    from prompt_operator.cluster.manager import ClusterInfo, State, Wish, down, foreground, load_image, status, up
+    from prompt_operator.cluster.node.obstacle import node_obstacle
 
 __all__ = [
     "BinariesError",
@@ -20,12 +21,14 @@ __all__ = [
     "Wish",
     "down",
     "foreground",
+    "load_image",
+    "node_obstacle",
     "status",
     "up",
 ]
 
-_HOMES = {"BinariesError": "errors", "Cluster": "local", "ClusterError": "errors"}
-_HOMES |= dict.fromkeys(["ClusterInfo", "State", "Wish", "down", "foreground", "status", "up"], "manager")
+_HOMES = {"BinariesError": "errors", "Cluster": "local", "ClusterError": "errors", "node_obstacle": "node.obstacle"}
+_HOMES |= dict.fromkeys(["ClusterInfo", "State", "Wish", "down", "foreground", "load_image", "status", "up"], "manager")
 
 
 def __getattr__(name: str) -> Any:

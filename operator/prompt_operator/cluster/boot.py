@@ -20,6 +20,8 @@ import prompt_operator
 from prompt_operator.cluster import components
 from prompt_operator.cluster.errors import ClusterError
 from prompt_operator.cluster.kubeconfig import write_kubeconfig
+from prompt_operator.cluster.node import leftovers, network, setup
+from prompt_operator.cluster.node.runtime import Runtime
 from prompt_operator.cluster.pki import Authority, KeyPair, service_account_key
 from prompt_operator.cluster.ports import LOOPBACK, PortReservation
 from prompt_operator.cluster.process import ProcessId, wait_gone
@@ -29,11 +31,12 @@ _POLL = 0.02
 
 _STOP_TIMEOUT = 15.0
 _ATTEMPTS = 5
-_PORT_TAKEN = "address already in use"
+_FIRST_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
+_TAKEN = ("address already in use", network.TAKEN)
 
 
-class _PortTakenError(ClusterError):
-    """Another process was faster."""
+class _TakenError(ClusterError):
+    """Another process was faster to take a port, or a node's network."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Launch:
     remove: bool
     timeout: float = 120.0
     reserve: Callable[[], PortReservation] = PortReservation
+    # What runs the pods, if the options ask for a node.
+    runtime: Runtime | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def launch(what: Launch) -> Started:
     for attempt in range(_ATTEMPTS):
         try:
             return _launch_once(what)
-        except _PortTakenError:
+        except _TakenError:
             if attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError
@@ -76,15 +81,16 @@ def launch(what: Launch) -> Started:
 
 def _launch_once(what: Launch) -> Started:
     layout = what.layout
+    node = _node(what)
     with what.reserve() as reservation:
         server = f"https://{LOOPBACK}:{reservation.port}"
-        authority, admin = _prepare(what, reservation.port, server)
-        process = _start_supervisor(layout)
+        authority, admin = _prepare(what, reservation.port, server, node)
+        process = _start_supervisor(layout, node)
         try:
             if not what.attached:
                 process.wait()  # the supervisor proper is its child
             client = ApiClient(server, authority.ca_file, admin)
-            _wait_ready(what, client, process)
+            _wait_ready(what, client, process, node)
             version = str(json.loads(client.get("/version") or b"{}").get("gitVersion", ""))
             _tell(layout, process, b"ready\n" if what.attached else b"detach\n")
         except BaseException:
@@ -96,7 +102,18 @@ def _launch_once(what: Launch) -> Started:
     return Started(server, authority, admin, process, version)
 
 
-def _prepare(what: Launch, port: int, server: str) -> tuple[Authority, KeyPair]:
+def _node(what: Launch) -> setup.Node | None:
+    """Choose a network for the node, if there shall be one."""
+    if not what.options.node:
+        return None
+    assert what.runtime is not None
+    chosen = network.free()
+    if chosen is None:
+        raise ClusterError("No network is free for a node: all of 198.18.0.0/16 is routed elsewhere.")
+    return setup.Node(what.runtime, chosen)
+
+
+def _prepare(what: Launch, port: int, server: str, node: setup.Node | None) -> tuple[Authority, KeyPair]:
     """Write everything the components read."""
     layout, options = what.layout, what.options
     layout.make()
@@ -139,12 +156,16 @@ def _prepare(what: Launch, port: int, server: str) -> tuple[Authority, KeyPair]:
             service_account_key=accounts,
         ),
     ]
+    if node is not None:
+        first, last = setup.prepare(node, layout, binaries, server=server, authority=authority)
+        parts = [*first, *parts, *last]
     me = ProcessId.of(os.getpid())
     plan = {
         "root": str(layout.root),
         "status": str(layout.status),
         "attached": what.attached,
         "remove": what.remove,
+        "node": {"first": str(layout.node_first), "plan": str(layout.node_plan)} if node else None,
         "parent": me.to_json() if me else None,
         "components": [dataclasses.asdict(part) | {"log": str(part.log)} for part in parts],
     }
@@ -152,9 +173,12 @@ def _prepare(what: Launch, port: int, server: str) -> tuple[Authority, KeyPair]:
     return authority, admin
 
 
-def _start_supervisor(layout: Layout) -> subprocess.Popen[bytes]:
+def _start_supervisor(layout: Layout, node: setup.Node | None) -> subprocess.Popen[bytes]:
     package_root = str(Path(prompt_operator.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))}
+    if node is not None:
+        for variable in ("NO_PROXY", "no_proxy"):
+            environment[variable] = ",".join(filter(None, [os.environ.get(variable), node.no_proxy]))
     log_file = os.open(layout.logs / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(log_file, "wb") as log:  # noqa: PTH123 - of a descriptor
         return subprocess.Popen(
@@ -163,7 +187,7 @@ def _start_supervisor(layout: Layout) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd=layout.run,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | environment,
             start_new_session=True,  # Ctrl-C is for the process that waits, which then tells the supervisor
         )
 
@@ -178,13 +202,26 @@ def _tell(layout: Layout, process: subprocess.Popen[bytes], word: bytes) -> None
         check_alive(layout, None)
 
 
-def _wait_ready(what: Launch, client: "ApiClient", process: subprocess.Popen[bytes]) -> None:
-    """Wait until the API server is ready and the controller manager has done its first work."""
-    wanted = ["/readyz", "/api/v1/namespaces/default/serviceaccounts/default"]
-    deadline = time.monotonic() + what.timeout
-    while wanted:
+def _wait_ready(
+    what: Launch,
+    client: "ApiClient",
+    process: subprocess.Popen[bytes],
+    node: setup.Node | None,
+) -> None:
+    """Wait until the API server is ready, the controller manager has done its first work, and pods can be put on it."""
+
+    def check() -> None:
         check_alive(what.layout, process if what.attached else None)
-        if client.get(wanted[0]) is not None:
+
+    deadline = time.monotonic() + what.timeout
+    wanted = ["/readyz", _FIRST_ACCOUNT]
+    if node is not None:
+        setup.load_images(node, what.layout, check, deadline)
+        wanted.append(setup.path())
+    while wanted:
+        check()
+        answer = client.get(wanted[0])
+        if setup.is_ready(answer) if wanted[0] == setup.path() else answer is not None:
             wanted.pop(0)
         elif time.monotonic() > deadline:
             raise ClusterError(_timeout_message(what, wanted[0]))
@@ -197,7 +234,7 @@ def check_alive(layout: Layout, process: subprocess.Popen[bytes] | None) -> None
     status = read_json(layout.status)
     if status and status["failure"]:
         message = failure_message(layout, status["failure"])
-        raise (_PortTakenError if _PORT_TAKEN in message else ClusterError)(message)
+        raise (_TakenError if any(words in message for words in _TAKEN) else ClusterError)(message)
     supervisor = ProcessId.from_json(status["supervisor"]) if status else None
     if (process and process.poll() is not None) or (supervisor and not supervisor.is_alive()):
         lines = "\n  ".join(tail(layout.logs / "supervisor.log")) or "(it wrote nothing)"
@@ -215,7 +252,8 @@ def failure_message(layout: Layout, failure: dict[str, Any]) -> str:
 
 
 def _timeout_message(what: Launch, path: str) -> str:
-    component = components.API_SERVER if path == "/readyz" else components.CONTROLLER_MANAGER
+    awaited = {"/readyz": components.API_SERVER, _FIRST_ACCOUNT: components.CONTROLLER_MANAGER}
+    component = awaited.get(path, components.KUBELET)
     lines = "\n  ".join(tail(what.layout.log(component))) or "(it wrote nothing)"
     return (
         f"The cluster did not become ready within {what.timeout:.0f} s; waited for {component}. "
@@ -224,7 +262,7 @@ def _timeout_message(what: Launch, path: str) -> str:
 
 
 def stop(layout: Layout, process: subprocess.Popen[bytes] | None) -> None:
-    """Stop the supervisor and every component; returns when none of them runs."""
+    """Stop the supervisor and every component; returns when none of them runs, and nothing of a node is left."""
     status = read_json(layout.status) or {}
     if process is not None:
         if process.stdin is not None:
@@ -235,7 +273,16 @@ def stop(layout: Layout, process: subprocess.Popen[bytes] | None) -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
-    stop_processes(read_json(layout.status) or status)
+    end(layout, status)
+
+
+def end(layout: Layout, status: dict[str, Any] | None = None) -> None:
+    """End what is left of a cluster, however its supervisor ended. Fine when nothing is left.
+
+    `status` is what was known before the supervisor had a chance to remove it. Raises ClusterError.
+    """
+    stop_processes(read_json(layout.status) or status or {})
+    leftovers.clean(layout.node_first, layout.node_plan)
 
 
 def stop_processes(status: dict[str, Any]) -> list[ProcessId]:

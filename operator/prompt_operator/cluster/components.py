@@ -14,13 +14,19 @@ from prompt_operator.cluster.state import Layout
 ETCD = "etcd"
 API_SERVER = "kube-apiserver"
 CONTROLLER_MANAGER = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
+KUBELET = "kubelet"
 KUBECTL = "kubectl"
 CONTROL_PLANE: Sequence[str] = (ETCD, API_SERVER, CONTROLLER_MANAGER)
 BINARIES: Sequence[str] = (*CONTROL_PLANE, KUBECTL)
+NODE_BINARIES: Sequence[str] = (SCHEDULER, KUBELET)
+
+# File name of the certificate by which the API server turns to the kubelet.
+KUBELET_CLIENT = "kubelet-client"
 
 # etcd takes only `host:port` here and names the socket file after it. Relative to the working directory, because
 # a socket's path may not be longer than 107 bytes and a state directory's may.
-_ETCD_SOCKET = "etcd.sock:0"
+ETCD_SOCKET = "etcd.sock:0"
 _ETCD_PEER_SOCKET = "peer.sock:0"
 
 # They watch nodes, volumes, devices and services' addresses. All others run, so that the usual kinds behave as usual.
@@ -58,6 +64,9 @@ omitStages: [RequestReceived]
 rules: [{level: Metadata}]
 """
 
+# With a node, these have something to watch.
+_CONTROLLERS_OF_NODES = frozenset({"node-lifecycle-controller", "taint-eviction-controller", "ttl-controller"})
+
 
 @dataclass(frozen=True)
 class Options:
@@ -68,6 +77,13 @@ class Options:
     apiserver_args: Sequence[str] = ()
     feature_gates: Sequence[str] = ()
     runtime_config: Sequence[str] = ()
+    # A kubelet with containerd and runc, so that pods really run. Needs Linux and root.
+    node: bool = False
+
+    @property
+    def binaries(self) -> Sequence[str]:
+        """What is needed of Kubernetes."""
+        return (*BINARIES, *NODE_BINARIES) if self.node else BINARIES
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,7 @@ def tokens_csv(tokens: Mapping[str, tuple[str, Sequence[str]]]) -> str:
 
 def etcd(layout: Layout, binary: Path) -> Component:
     """Listen on unix sockets alone: only who can enter the private directory can talk to etcd."""
-    client, peer = f"unix://{_ETCD_SOCKET}", f"unix://{_ETCD_PEER_SOCKET}"
+    client, peer = f"unix://{ETCD_SOCKET}", f"unix://{_ETCD_PEER_SOCKET}"
     argv = (
         str(binary),
         f"--data-dir={layout.etcd_data}",
@@ -121,7 +137,7 @@ def api_server(
 ) -> Component:
     argv = [
         str(binary),
-        f"--etcd-servers=unix://{_ETCD_SOCKET}",
+        f"--etcd-servers=unix://{ETCD_SOCKET}",
         f"--bind-address={LOOPBACK}",
         f"--secure-port={port}",
         "--permit-port-sharing",  # with the reservation of the port
@@ -153,8 +169,15 @@ def api_server(
             "--audit-log-mode=blocking",  # once a request was answered its line can be read
             "--audit-log-maxsize=0",  # one file, never rotated away from a reader
         ]
+    if options.node:
+        argv += [  # how it reaches the kubelet, for the logs of pods and commands in them
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-certificate-authority={ca_file}",
+            f"--kubelet-client-certificate={layout.pki / f'{KUBELET_CLIENT}.crt'}",
+            f"--kubelet-client-key={layout.pki / f'{KUBELET_CLIENT}.key'}",
+        ]
     argv += options.apiserver_args
-    return Component(API_SERVER, argv, layout.log(API_SERVER), after=_ETCD_SOCKET)
+    return Component(API_SERVER, argv, layout.log(API_SERVER), after=ETCD_SOCKET)
 
 
 def controller_manager(
@@ -173,7 +196,8 @@ def controller_manager(
         "--secure-port=0",
         "--leader-elect=false",
         "--use-service-account-credentials=true",
-        f"--controllers={','.join(['*', *(f'-{name}' for name in _CONTROLLERS_LEFT_OUT)])}",
+        f"--controllers={','.join(['*', *(f'-{name}' for name in _left_out(options))])}",
+        "--node-monitor-period=500ms",  # how soon a node that became ready gets pods
         "--kube-api-qps=500",  # the default of 20 makes the start wait for seconds
         "--kube-api-burst=1000",
         f"--service-account-private-key-file={service_account_key}",
@@ -183,7 +207,11 @@ def controller_manager(
         "--profiling=false",
         *_passed_through(options),
     )
-    return Component(CONTROLLER_MANAGER, argv, layout.log(CONTROLLER_MANAGER), after=_ETCD_SOCKET)
+    return Component(CONTROLLER_MANAGER, argv, layout.log(CONTROLLER_MANAGER), after=ETCD_SOCKET)
+
+
+def _left_out(options: Options) -> list[str]:
+    return [name for name in _CONTROLLERS_LEFT_OUT if not (options.node and name in _CONTROLLERS_OF_NODES)]
 
 
 def _passed_through(options: Options) -> list[str]:

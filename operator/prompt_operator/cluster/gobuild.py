@@ -16,12 +16,13 @@ from prompt_operator.cluster.errors import BinariesError
 from prompt_operator.cluster.gotoolchain import Go, Toolchain
 from prompt_operator.cluster.progress import Progress, Step
 
-# Also scheduler and kubelet, once the recipe has them as tools.
 PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    "kubelet": "k8s.io/kubernetes/cmd/kubelet",
 }
 _LAST_LINES = 25
 _TICK = 0.2

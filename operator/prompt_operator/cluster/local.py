@@ -10,14 +10,16 @@ from prompt_operator.cluster import boot, components
 from prompt_operator.cluster.components import Options
 from prompt_operator.cluster.errors import ClusterError
 from prompt_operator.cluster.kubeconfig import write_kubeconfig
-from prompt_operator.cluster.sources import control_plane_binaries
+from prompt_operator.cluster.node import setup
+from prompt_operator.cluster.node.runtime import Runtime
+from prompt_operator.cluster.sources import control_plane_binaries, node_runtime
 from prompt_operator.cluster.state import APP, Layout, read_json
 
 
 class Cluster:
     """A running control plane of one's own, gone with the block, the process, or `stop`.
 
-    Safe to use side by side. There are no nodes: pods stay Pending.
+    Safe to use side by side. Without `node` there is no node: pods stay Pending.
     """
 
     def __init__(self, launch: boot.Launch, started: boot.Started) -> None:
@@ -35,13 +37,16 @@ class Cluster:
         apiserver_args: Sequence[str] = (),
         feature_gates: Sequence[str] = (),
         runtime_config: Sequence[str] = (),
+        node: bool = False,
         name: str = APP,
         timeout: float = 120.0,
     ) -> Self:
         """Start a cluster in a temporary directory and return it ready for use, about 3 s from cached binaries.
 
-        `tokens` maps a user to (token, groups). `timeout` is in seconds and does not count the building of binaries.
-        Raises ClusterError. Its processes and files are gone after the block, and also when this process dies.
+        `tokens` maps a user to (token, groups). With `node`, pods really run, from images that were loaded with
+        `load_image`, beside localhost/busybox:1. `timeout` is in seconds and does not count the building of binaries.
+        Raises ClusterError, also for a `node` on a machine that `node_obstacle` finds fault with. Its processes and
+        files are gone after the block, and also when this process dies.
         """
         options = Options(
             audit_log=audit_log,
@@ -49,10 +54,21 @@ class Cluster:
             apiserver_args=apiserver_args,
             feature_gates=feature_gates,
             runtime_config=runtime_config,
+            node=node,
         )
-        binaries = control_plane_binaries().binaries
+        runtime = node_runtime() if node else None
+        binaries = control_plane_binaries(needed=options.binaries).binaries
         root = Path(tempfile.mkdtemp(prefix=f"{APP}-"))
-        launch = boot.Launch(name, Layout(root), binaries, options, attached=True, remove=True, timeout=timeout)
+        launch = boot.Launch(
+            name,
+            Layout(root),
+            binaries,
+            options,
+            attached=True,
+            remove=True,
+            timeout=timeout,
+            runtime=runtime,
+        )
         try:
             return cls(launch, boot.launch(launch))
         except BaseException:
@@ -108,6 +124,24 @@ class Cluster:
         status = read_json(self._layout.status) or {}
         return {name: int(identity["pid"]) for name, identity in status.get("components", {}).items()}
 
+    @property
+    def busybox(self) -> Path:
+        """Path of a static busybox, to put into images. Raises ClusterError when there is no node."""
+        return self._runtime.busybox
+
+    def load_image(self, archive: Path, name: str | None = None) -> None:
+        """Load a tar file of a container image into the node, for pods with `imagePullPolicy: Never`.
+
+        Made by `node.images.write`, `docker save` or alike. Raises ClusterError, also when there is no node.
+        """
+        setup.load_image(self._runtime, self._layout, archive, name)
+
+    @property
+    def _runtime(self) -> Runtime:
+        if self._launch.runtime is None:
+            raise ClusterError("This cluster has no node. Start it with node=True.")
+        return self._launch.runtime
+
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """Issue a certificate for a user and return a kubeconfig with it, e.g. to test RBAC."""
         file_name = f"user-{user.replace('/', '_').replace(':', '_')}"
@@ -117,7 +151,7 @@ class Cluster:
         return path
 
     def logs(self, component: str) -> str:
-        """Return what etcd, kube-apiserver or kube-controller-manager has written so far; empty if nothing."""
+        """Return what a component has written so far; empty if nothing."""
         path = self._layout.log(component)
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 

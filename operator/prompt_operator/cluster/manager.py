@@ -18,10 +18,12 @@ import platformdirs
 from prompt_operator.cluster import boot, components, kubeconfig
 from prompt_operator.cluster.components import Options
 from prompt_operator.cluster.errors import ClusterError
+from prompt_operator.cluster.node import setup
+from prompt_operator.cluster.node.runtime import Runtime
 from prompt_operator.cluster.ports import PortReservation
 from prompt_operator.cluster.process import ProcessId
 from prompt_operator.cluster.progress import ConsoleProgress, Progress
-from prompt_operator.cluster.sources import control_plane_binaries
+from prompt_operator.cluster.sources import control_plane_binaries, node_runtime
 from prompt_operator.cluster.state import APP, Layout, read_json, write_private
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")
@@ -50,6 +52,8 @@ class ClusterInfo:
     pids: Mapping[str, int] = field(default_factory=dict)
     message: str = ""
     merged_into: Path | None = None
+    #: Name of its node, where it has one.
+    node: str = ""
 
     @property
     def context(self) -> str:
@@ -67,6 +71,7 @@ class ClusterInfo:
             "server": self.server,
             "kubectl": str(self.kubectl) if self.kubectl else None,
             "version": self.version,
+            "node": self.node or None,
             "pids": dict(self.pids),
             "message": self.message,
         }
@@ -112,6 +117,8 @@ def up(
         info = _inspect(name, layout)
         before = info.state
         if before is State.RUNNING:
+            if wish.options.node and not info.node:
+                raise ClusterError(f"Cluster {name!r} runs already, without a node. Take it down first.")
             progress.say(f"Cluster {name!r} runs already.")
         else:
             _start(name, layout, wish, progress)
@@ -121,7 +128,7 @@ def up(
             if before is State.ABSENT:
                 _stop(name, layout)
             elif before is not State.RUNNING:
-                boot.stop_processes(read_json(layout.status) or {})  # its data was there before and stays
+                boot.end(layout)  # its data was there before and stays
             raise
 
 
@@ -168,6 +175,28 @@ def down(name: str = APP, directory: Path | None = None, *, progress: Progress |
 def status(name: str = APP, directory: Path | None = None) -> ClusterInfo:
     """Tell how a cluster is; looks at its processes, sends it no request."""
     return _inspect(name, _layout(name, directory))
+
+
+def load_image(
+    archive: Path,
+    name: str = APP,
+    directory: Path | None = None,
+    *,
+    image: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Load a tar file of a container image into a cluster's node, for pods with `imagePullPolicy: Never`.
+
+    It keeps the name that it has in there, unless another `image` name is given. Raises ClusterError.
+    """
+    layout = _layout(name, directory)
+    with _locked(layout, progress or ConsoleProgress()):
+        if _inspect(name, layout).state is not State.RUNNING:
+            raise ClusterError(f"Cluster {name!r} does not run. Start it with --node first.")
+        runtime = Runtime.from_json((read_json(layout.marker) or {}).get("runtime"))
+        if runtime is None:
+            raise ClusterError(f"Cluster {name!r} has no node. Take it down, and start it with --node.")
+        setup.load_image(runtime, layout, archive, image)
 
 
 def _layout(name: str, directory: Path | None) -> Layout:
@@ -221,6 +250,7 @@ def _inspect(name: str, layout: Layout) -> ClusterInfo:
         version=str(marker.get("version", "")),
         pids={key: process.pid for key, process in parts.items() if process and process.is_alive()},
         message=message,
+        node=str(marker.get("node") or ""),
     )
 
 
@@ -237,14 +267,18 @@ def _start(
         raise ClusterError(
             f"{layout.root} is not empty and not a cluster's. Choose another --name or --dir, or empty it.",
         )
-    boot.stop_processes(read_json(layout.status) or {})
-    found = control_plane_binaries(progress)
+    boot.end(layout)
+    options = wish.options
+    runtime = node_runtime(progress) if options.node else None
+    found = control_plane_binaries(progress, options.binaries)
     fresh = not marker
     port = int(marker.get("server", ":0").rpartition(":")[2])
     layout.make()
     marker |= {
         "name": name,
         "kubectl": str(found.binaries[components.KUBECTL]),
+        "node": setup.NAME if runtime else None,
+        "runtime": runtime.to_json() if runtime else None,
         "mergedInto": marker.get("mergedInto", []),
     }
     write_private(layout.marker, json.dumps(marker, indent=1))
@@ -252,11 +286,12 @@ def _start(
         context_name(name),
         layout,
         found.binaries,
-        wish.options,
+        options,
         attached=attached,
         remove=False,
         timeout=wish.timeout,
         reserve=_ports(port),
+        runtime=runtime,
     )
     try:
         started = boot.launch(launch)
@@ -275,7 +310,7 @@ def _start(
 
 def _stop(name: str, layout: Layout) -> None:
     """End the processes and remove the files of a cluster that has a marker."""
-    boot.stop_processes(read_json(layout.status) or {})
+    boot.end(layout)
     for path in (read_json(layout.marker) or {}).get("mergedInto", []):
         with contextlib.suppress(OSError, ClusterError):  # that file is the user's, and may have become anything
             kubeconfig.unmerge(Path(path), context_name(name))

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from prompt_operator.cluster.ports import LOOPBACK
 from prompt_operator.cluster.state import write_private
 
 _LIFETIME = dt.timedelta(days=365)
@@ -93,15 +94,22 @@ class Authority:
         write_private(cert_file, certificate.public_bytes(serialization.Encoding.PEM))
         return cls(key, certificate, directory)
 
-    def server(self, file_name: str) -> KeyPair:
-        """Issue the certificate of a server on loopback."""
-        names = [x509.DNSName(name) for name in SERVER_NAMES]
-        addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    def server(
+        self,
+        file_name: str,
+        common_name: str = "kube-apiserver",
+        *,
+        names: Iterable[str] = SERVER_NAMES,
+        address: str = LOOPBACK,
+    ) -> KeyPair:
+        """Issue the certificate of a server: the API server on loopback, unless another one is named."""
         return self._issue(
             file_name,
-            _name("kube-apiserver"),
+            _name(common_name),
             ExtendedKeyUsageOID.SERVER_AUTH,
-            x509.SubjectAlternativeName([*names, *addresses]),
+            x509.SubjectAlternativeName(
+                [*map(x509.DNSName, names), x509.IPAddress(ipaddress.ip_address(address))],
+            ),
         )
 
     def client(self, file_name: str, user: str, groups: Iterable[str] = ()) -> KeyPair:

@@ -23,7 +23,9 @@ KUBERNETES_VARIABLE: Final = "PROMPT_OPERATOR_KUBERNETES_RELEASES"
 ETCD_VARIABLE: Final = "PROMPT_OPERATOR_ETCD_RELEASES"
 
 _ETCD = "etcd"
-_PUBLISHED: Final = frozenset({_ETCD, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"})
+_PUBLISHED: Final = frozenset(
+    {_ETCD, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet"},
+)
 _ARCHITECTURES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _TEMPORARY = ".fetching-"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

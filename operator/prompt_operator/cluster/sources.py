@@ -13,6 +13,8 @@ from prompt_operator.cluster.binaries import (
 )
 from prompt_operator.cluster.gobuild import GoModuleSource
 from prompt_operator.cluster.gotoolchain import PathGo, Toolchain, WheelGo
+from prompt_operator.cluster.node import runtime
+from prompt_operator.cluster.node.obstacle import refuse_without_node
 from prompt_operator.cluster.progress import ConsoleProgress, Progress
 from prompt_operator.cluster.releases import ReleaseSource
 
@@ -32,3 +34,9 @@ def default_sources(progress: Progress) -> list[Source]:
 def control_plane_binaries(progress: Progress | None = None, needed: Sequence[str] = components.BINARIES) -> Found:
     """Find the control plane and kubectl, or fetch or build them (minutes, shown on standard error)."""
     return find_binaries(needed, default_sources(progress or ConsoleProgress()))
+
+
+def node_runtime(progress: Progress | None = None) -> runtime.Runtime:
+    """Find what runs pods, or fetch it (seconds). Raises NodeRefusedError where no node can be, or BinariesError."""
+    refuse_without_node()
+    return runtime.find(progress or ConsoleProgress())

@@ -65,6 +65,21 @@ class Layout:
         return self.root / "run"
 
     @property
+    def node(self) -> Path:
+        """What the node keeps, if there is one."""
+        return self.root / "node"
+
+    @property
+    def node_plan(self) -> Path:
+        """Which network and control group the node has."""
+        return self.root / "node.json"
+
+    @property
+    def node_first(self) -> Path:
+        """Process 1 of the node's namespaces."""
+        return self.root / "node-process.json"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from prompt_operator.cluster.errors import ClusterError
+from prompt_operator.cluster.node import leftovers
 from prompt_operator.cluster.process import ProcessId, die_with_parent
 from prompt_operator.cluster.state import tail, write_private
 
@@ -67,6 +69,7 @@ class Supervisor:
                         self._stopping = True
             finally:
                 self._kill_all()
+                self._clear_node()
                 self._write_status()
                 if self._plan["remove"]:
                     shutil.rmtree(self._plan["root"], ignore_errors=True)
@@ -140,6 +143,14 @@ class Supervisor:
                 process.kill()
         for process in self._running.values():
             process.wait()
+
+    def _clear_node(self) -> None:
+        """Wait for the kernel to end what lives in the node's namespaces, and remove what it leaves."""
+        node = self._plan["node"]
+        if node is not None:
+            # Whoever takes the cluster down next tries again, and tells its user.
+            with contextlib.suppress(ClusterError, OSError):
+                leftovers.clean(Path(node["first"]), Path(node["plan"]))
 
     def _write_status(self) -> None:
         state = "running" if self._ready else "starting"
