@@ -1,6 +1,7 @@
 """Names that are part of the contract: group, kinds, labels, annotations, field managers."""
 
 import hashlib
+import json
 from typing import Final
 
 GROUP: Final = "promptoperator.io"
@@ -16,6 +17,9 @@ PROMPT_DEPLOYMENTS: Final = "promptdeployments"
 PROMPT_REVISIONS: Final = "promptrevisions"
 AGENT_ROLLBACKS: Final = "agentrollbacks"
 CONFIG_MAPS: Final = "configmaps"
+JOBS: Final = "jobs"
+CRON_JOBS: Final = "cronjobs"
+PODS: Final = "pods"
 
 FIELD_MANAGER: Final = "prompt-operator"
 #: Managers of people's one-off writes. They do not come back to re-assert a value, so they do not pin one.
@@ -30,6 +34,11 @@ MANAGED_BY: Final = "prompt-operator"
 
 #: What a CronJob must carry, with the value "true", so that tests may be cloned of it.
 LABEL_TEST: Final = f"{GROUP}/test"
+#: On the Job of a test: its name, and the number of the revision it is run on.
+LABEL_TEST_RUN: Final = f"{GROUP}/test-run"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+#: On a Job that a metric is read from: the name of the metric.
+LABEL_METRIC_RUN: Final = f"{GROUP}/metric-run"
 ANNOTATION_EXPERIMENT_STARTED: Final = f"{GROUP}/experiment-started"
 
 #: Most characters of the name of a Job, which becomes a label value.
@@ -70,9 +79,20 @@ def rejection_name(deployment: str, revision: int) -> str:
 
 
 def test_run_name(deployment: str, revision: int, test: str) -> str:
-    """Return the name of the Job of one test of one revision: at most 63 characters, and the same each time."""
-    name = f"{deployment}-{revision}-{test}"
-    if len(name) <= MAX_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-    return f"{name[: MAX_NAME - 11].rstrip('-.')}-{digest}"
+    """Return the name of the Job of one test of one revision: a DNS label, and the same each time."""
+    # "a-1" with 2 and "b" is the same text as "a" with 1 and "2-b": a test that begins with a digit is told apart.
+    return _label(f"{deployment}-{revision}-{test}", deployment, revision, test, marked=test[:1].isdigit())
+
+
+def metric_run_name(deployment: str, experiment: str, metric: str, moment: str) -> str:
+    """Return the name of the Job of one look at one metric: a DNS label, and the same each time."""
+    return _label(f"{deployment}-{metric}", deployment, experiment, metric, moment, marked=True)
+
+
+def _label(text: str, *identity: str | int, marked: bool) -> str:
+    """Return a text as a DNS label; with a digest of the identity when it was changed for that, or is ambiguous."""
+    label = text.replace(".", "-")
+    if label == text and not marked and len(text) <= MAX_NAME:
+        return text
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:10]
+    return f"{label[: MAX_NAME - len(digest) - 1].rstrip('-')}-{digest}"

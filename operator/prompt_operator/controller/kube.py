@@ -23,8 +23,11 @@ from prompt_operator import __version__
 from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
     CONFIG_MAPS,
+    CRON_JOBS,
     FIELD_MANAGER,
     GROUP,
+    JOBS,
+    PODS,
     PROMPT_DEPLOYMENTS,
     PROMPT_REVISIONS,
     VERSION,
@@ -37,6 +40,9 @@ USER_AGENT: Final = f"prompt-operator/{__version__}"
 
 _GROUP_PREFIX: Final = {
     CONFIG_MAPS: "/api/v1",
+    PODS: "/api/v1",
+    JOBS: "/apis/batch/v1",
+    CRON_JOBS: "/apis/batch/v1",
     "events": "/apis/events.k8s.io/v1",
     PROMPT_DEPLOYMENTS: f"/apis/{GROUP}/{VERSION}",
     PROMPT_REVISIONS: f"/apis/{GROUP}/{VERSION}",

@@ -11,7 +11,10 @@ from typing import Final
 from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
     CONFIG_MAPS,
+    CRON_JOBS,
     GROUP,
+    JOBS,
+    PODS,
     PROMPT_DEPLOYMENTS,
     PROMPT_REVISIONS,
     VERSION,
@@ -29,6 +32,9 @@ RIGHTS: Final[dict[tuple[str, str, str], tuple[str, ...]]] = {
     (GROUP, AGENT_ROLLBACKS, ""): (*_READ, "delete"),
     (GROUP, AGENT_ROLLBACKS, "status"): ("patch",),
     ("", CONFIG_MAPS, ""): (*_READ, "create", "patch", "delete"),
+    ("batch", CRON_JOBS, ""): ("get",),
+    ("batch", JOBS, ""): (*_READ, "create", "patch", "delete"),
+    ("", PODS, ""): ("list",),
     ("events.k8s.io", "events", ""): ("create",),
 }
 

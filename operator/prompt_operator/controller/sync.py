@@ -7,13 +7,16 @@ from time to time all names and versions are read, cheaply, and compared with wh
 from __future__ import annotations
 
 import random
+from typing import Final
 
 import structlog
 
 from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
     CONFIG_MAPS,
+    JOBS,
     LABEL_MANAGED_BY,
+    LABEL_TEST_RUN,
     MANAGED_BY,
     PROMPT_DEPLOYMENTS,
     PROMPT_REVISIONS,
@@ -24,8 +27,12 @@ from prompt_operator.controller.store import Store
 log = structlog.get_logger(__name__)
 
 #: In this order a deployment is decided on only when everything that bears on it is known.
-KINDS = (PROMPT_REVISIONS, CONFIG_MAPS, AGENT_ROLLBACKS, PROMPT_DEPLOYMENTS)
-OUR_CONFIG_MAPS = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+KINDS = (PROMPT_REVISIONS, CONFIG_MAPS, JOBS, AGENT_ROLLBACKS, PROMPT_DEPLOYMENTS)
+#: Label selectors, of kinds that are others' too. Jobs that metrics are read from are waited for elsewhere.
+SELECTORS: Final = {
+    CONFIG_MAPS: f"{LABEL_MANAGED_BY}={MANAGED_BY}",
+    JOBS: f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_TEST_RUN}",
+}
 
 
 class Synchronizer:
@@ -99,4 +106,4 @@ def jittered(seconds: float) -> float:
 
 
 def _selector(plural: str) -> str:
-    return OUR_CONFIG_MAPS if plural == CONFIG_MAPS else ""
+    return SELECTORS.get(plural, "")

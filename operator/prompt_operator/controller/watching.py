@@ -25,6 +25,7 @@ from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
     CONFIG_MAPS,
     GROUP,
+    JOBS,
     PROMPT_DEPLOYMENTS,
     PROMPT_REVISIONS,
     VERSION,
@@ -32,7 +33,7 @@ from prompt_operator.api.names import (
 from prompt_operator.controller.kube import USER_AGENT
 from prompt_operator.controller.settings import Settings
 from prompt_operator.controller.store import Store
-from prompt_operator.controller.sync import OUR_CONFIG_MAPS
+from prompt_operator.controller.sync import SELECTORS
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ WATCHED: Final = (
     (GROUP, VERSION, PROMPT_REVISIONS),
     (GROUP, VERSION, AGENT_ROLLBACKS),
     ("", "v1", CONFIG_MAPS),
+    ("batch", "v1", JOBS),
 )
 
 
@@ -229,7 +231,8 @@ def kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     result.scanning.disabled = True  # the kinds are known and checked before; no cluster-wide watch of CRDs
     result.persistence.diffbase_storage = _NoDiffBase()
     result.posting.enabled = False  # events are told by us, once, after the write
-    result.watching.label_selectors[CONFIG_MAPS] = OUR_CONFIG_MAPS
+    for plural, selector in SELECTORS.items():
+        result.watching.label_selectors[plural] = selector
     result.watching.chunk_size = settings.page_size
     result.watching.inactivity_timeout = 75  # seconds; the API server sends a bookmark about every 60
     result.watching.reconnect_backoff = 0.1
