@@ -41,8 +41,8 @@ LABEL_REVISION: Final = f"{GROUP}/revision"
 LABEL_METRIC_RUN: Final = f"{GROUP}/metric-run"
 ANNOTATION_EXPERIMENT_STARTED: Final = f"{GROUP}/experiment-started"
 
-#: Most characters of the name of a Job, which becomes a label value.
-MAX_NAME: Final = 63
+#: Most characters of the name of a Job: with `-<index>` of an indexed one or the suffix of a pod it is a label still.
+MAX_NAME: Final = 57
 #: Leaves room for `-<revision>` and `-prompt` within the 63 characters of a label value.
 MAX_DEPLOYMENT_NAME: Final = 52
 
