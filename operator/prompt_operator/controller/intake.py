@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from prompt_operator.api.content import Content, ContentError, content_of
+from prompt_operator.api.gates import Decision, Gates, Monitoring
 from prompt_operator.api.names import FIELD_MANAGER
 from prompt_operator.api.phases import Trigger
+from prompt_operator.api.reasons import Reason
 from prompt_operator.api.template import check_template
 from prompt_operator.lifecycle.observed import Deployment, Problem, Revision, Rollback
 
@@ -20,6 +25,7 @@ def read_deployment(raw: Mapping[str, Any], keep: Keep) -> Deployment:
     """Read a PromptDeployment; its content goes to ``keep``, only the hash stays."""
     meta, spec = raw["metadata"], raw["spec"]
     content_hash, problem = _content(spec.get("prompt") or {}, keep)
+    gates = _gates(spec)
     return Deployment(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -40,7 +46,39 @@ def read_deployment(raw: Mapping[str, Any], keep: Keep) -> Deployment:
         release_revision=(spec.get("release") or {}).get("revision") or 0,
         revision_limit=spec.get("revisionHistoryLimit") or 50,
         status=raw.get("status") or {},
+        gates=gates.gates,
+        monitoring=gates.monitoring,
+        decisions=gates.decisions,
+        gates_problem=gates.problem,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of candidates."""
+
+    gates: Gates = field(default_factory=Gates)
+    monitoring: Monitoring | None = None
+    decisions: tuple[Decision, ...] = ()
+    problem: Problem | None = None
+
+
+_NOTHING_ASKED: Final = _Asked()
+
+
+def _gates(spec: Mapping[str, Any]) -> _Asked:
+    if not (spec.get("gates") or spec.get("monitoring") or spec.get("decisions")):
+        return _NOTHING_ASKED
+    try:
+        return _Asked(
+            gates=Gates.model_validate(spec.get("gates") or {}),
+            monitoring=Monitoring.model_validate(spec["monitoring"]) if spec.get("monitoring") else None,
+            decisions=tuple(Decision.model_validate(d) for d in spec.get("decisions") or ()),
+        )
+    except ValidationError as error:  # the CRD refuses it; an older one may be installed
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        message = f"gates, monitoring or decisions cannot be read, at {where[:200]}: {error.errors()[0]['msg'][:200]}."
+        return _Asked(problem=Problem(Reason.GatesInvalid, message))
 
 
 def _content(prompt: Mapping[str, Any], keep: Keep) -> tuple[str, Problem | None]:

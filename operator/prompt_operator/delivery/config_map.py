@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from prompt_operator.api.content import hash_of
 from prompt_operator.api.names import (
+    ANNOTATION_EXPERIMENT_STARTED,
     API_VERSION,
+    CANDIDATE_JSON,
+    EXPERIMENT_JSON,
     METADATA_JSON,
     PROMPT_DEPLOYMENT,
     PROMPT_JSON,
@@ -18,7 +21,9 @@ from prompt_operator.api.names import (
 from prompt_operator.lifecycle.case import labels_of
 from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Ownership
 
-_KEYS: Final = frozenset({PROMPT_JSON, PROMPT_TXT, METADATA_JSON})
+_LIVE_KEYS: Final = frozenset({PROMPT_JSON, PROMPT_TXT, METADATA_JSON})
+_EXPERIMENT_KEYS: Final = frozenset({CANDIDATE_JSON, EXPERIMENT_JSON})
+_KEYS: Final = _LIVE_KEYS | _EXPERIMENT_KEYS
 
 
 def data_of(canonical: bytes, record: Mapping[str, Any]) -> dict[str, str]:
@@ -26,6 +31,11 @@ def data_of(canonical: bytes, record: Mapping[str, Any]) -> dict[str, str]:
     data = {PROMPT_JSON: canonical.decode(), METADATA_JSON: json.dumps(record, ensure_ascii=False, indent=2)}
     text = json.loads(canonical).get("text")
     return data | ({PROMPT_TXT: text} if text is not None else {})
+
+
+def experiment_data(canonical: bytes, experiment: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is added while an A/B test runs: the candidate's bytes, and how sessions are split."""
+    return {CANDIDATE_JSON: canonical.decode(), EXPERIMENT_JSON: json.dumps(experiment, ensure_ascii=False, indent=2)}
 
 
 def owner_reference(deployment: Deployment) -> dict[str, Any]:
@@ -73,7 +83,7 @@ def changed_config_map(
             "uid": held.uid,
             "resourceVersion": held.resource_version,
             "labels": labels_of(deployment),
-            "annotations": dict(annotations),
+            "annotations": {ANNOTATION_EXPERIMENT_STARTED: None, **annotations},
         },
         "data": {**gone, **data},
         "binaryData": None,
@@ -96,6 +106,8 @@ def read_config_map(raw: Mapping[str, Any]) -> LiveConfigMap:
         annotations=meta.get("annotations") or {},
         foreign_keys=tuple(foreign),
         immutable=bool(raw.get("immutable")),
+        experiment=_json_object(data.get(EXPERIMENT_JSON, "")),
+        candidate_hash=hash_of(str(data[CANDIDATE_JSON]).encode()) if CANDIDATE_JSON in data else "",
     )
 
 

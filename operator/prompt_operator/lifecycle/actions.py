@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from prompt_operator.api.gates import AbTest, Monitoring, TestGate
 from prompt_operator.api.phases import Trigger
 from prompt_operator.api.reasons import Reason
 
@@ -54,6 +56,9 @@ class WriteConfigMap:
     #: The content of metadata.json.
     record: Mapping[str, Any]
     events: tuple[Event, ...] = ()
+    #: The candidate beside it: the content of experiment.json, and when that began. Without, no candidate is there.
+    experiment: Mapping[str, Any] | None = None
+    experiment_started: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,63 @@ class DeleteRevision:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTest:
+    """Start the Job of one test of one revision, or go on with it where that was interrupted."""
+
+    revision: str
+    test: TestGate
+    #: Hashes of what is mounted as the candidate, and as what is live; the latter is empty before the first ship.
+    candidate_hash: str
+    current_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTestOutcome:
+    """Read what the pod of an ended test said. Changes nothing in the cluster."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a Job that nobody waits for any more."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One version, over one span of time."""
+
+    hash: str
+    since: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLook:
+    """Have the numbers read and judged, beside all other work. Changes nothing; the answer comes later."""
+
+    id: str
+    revision: str
+    config: AbTest | Monitoring
+    candidate: Span
+    #: None where the control is frozen in the report already, or there is none.
+    control: Span | None
+    previous: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRollback:
+    """Create an AgentRollback of this deployment, in somebody's name."""
+
+    name: str
+    reason: str
+    requested_by: str
+    from_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteRollbackStatus:
     """Write the whole status of an AgentRollback."""
 
@@ -105,6 +167,11 @@ Action = (
     | WriteRevisionStatus
     | WriteDeploymentStatus
     | DeleteRevision
+    | RunTest
+    | ReadTestOutcome
+    | DeleteJob
+    | TakeLook
+    | CreateRollback
     | WriteRollbackStatus
     | DeleteRollback
 )

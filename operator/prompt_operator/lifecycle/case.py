@@ -20,7 +20,7 @@ from prompt_operator.api.names import (
     MANAGED_BY,
     ONE_OFF_MANAGERS,
 )
-from prompt_operator.api.phases import SHIPPED, TERMINAL, Phase, Trigger
+from prompt_operator.api.phases import SHIPPED, TERMINAL, Trigger
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Observed, Ownership, PlannedRollback, Revision
 
@@ -304,19 +304,6 @@ class Case:
         wanted = {k: v for k, v in record.items() if k not in follows_spec}
         return not held.whole or held.content_hash != live.revision.hash or said != wanted
 
-    @cached_property
-    def config_map_is_right(self) -> bool:
-        """Whether the ConfigMap says what is live, wholly and truthfully."""
-        held, record = self.config_map, self.live_record
-        if held is None or record is None or self.live is None:
-            return False
-        return (
-            not self.config_map_is_tampered
-            and held.record == record
-            and all(held.labels.get(k) == v for k, v in labels_of(self.deployment).items())
-            and all(held.annotations.get(k) == v for k, v in annotations_of(self.live.revision).items())
-        )
-
 
 def labels_of(deployment: Deployment) -> dict[str, str]:
     """Return the labels of what is written for a deployment."""
@@ -330,11 +317,6 @@ def labels_of(deployment: Deployment) -> dict[str, str]:
 def annotations_of(revision: Revision) -> dict[str, str]:
     """Return the annotations of a ConfigMap that holds a revision."""
     return {ANNOTATION_HASH: revision.hash, ANNOTATION_REVISION: str(revision.number)}
-
-
-def has_passed_gates(_case: Case, revision: Revision) -> bool:
-    """Tell whether a candidate may ship. There are no gates: what was not rejected has passed."""
-    return revision.phase is not Phase.Rejected or revision.status.get("rejectionReason") == "Superseded"
 
 
 def _number(value: object) -> int:

@@ -23,9 +23,11 @@ from prompt_operator.lifecycle.situation import conditions_of
 
 _OF_CANDIDATE = (
     "phase", "candidateHash", "candidateShortHash", "clusterSignature", "approvedBy", "shippedTime", "rolledBackTime",
-    "rejectionReason",
+    "rejectionReason", "abReport", "regressionMetric", "testRunIds",
 )  # fmt: skip
 _MOST_QUARANTINED = 1000
+#: Conditions of which it is told when they come to hold, or say something else.
+_TOLD = ("Stalled", "Regressed", "AwaitingApproval", "TargetContended")
 
 
 def wanted_deployment_status(case: Case) -> dict[str, Any]:
@@ -48,6 +50,9 @@ def wanted_deployment_status(case: Case) -> dict[str, Any]:
         candidate_short_hash=short_hash(candidate.hash) if candidate else "",
         candidate_revision=max(candidate.number if candidate else 0, int(old.get("candidateRevision") or 0)),
         quarantined_hashes=_quarantined(case),
+        ab_report=fate.get("abReport"),
+        regression_metric=fate.get("regressionMetric"),
+        test_run_ids=fate.get("testRunIds") or [],
         cluster_signature=cluster_signature(str(change.get("project") or ""), str(change.get("clusterError") or "")),
         approved_by=str(fate.get("approvedBy") or ""),
         shipped_time=fate.get("shippedTime"),
@@ -146,6 +151,6 @@ def events_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Even
     for condition in new.get("conditions") or ():
         known = before_by_type.get(condition["type"], {})
         changed = any(known.get(member) != condition[member] for member in ("status", "reason", "message"))
-        if condition["type"] in ("Stalled", "TargetContended") and condition["status"] == "True" and changed:
+        if condition["type"] in _TOLD and condition["status"] == "True" and changed:
             events.append(Event(Reason(condition["reason"]), condition["message"], warning=True))
     return tuple(events)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from prompt_operator.api.names import UNVERIFIED
+from prompt_operator.api.names import AUTO_ROLLBACK, UNVERIFIED
 from prompt_operator.api.phases import TERMINAL, Stage, Trigger
 from prompt_operator.api.reasons import Reason
 from prompt_operator.lifecycle import times
@@ -28,10 +28,20 @@ from prompt_operator.lifecycle.actions import (
     WriteDeploymentStatus,
     WriteRevisionStatus,
 )
-from prompt_operator.lifecycle.case import Case, has_passed_gates
+from prompt_operator.lifecycle.case import Case
 from prompt_operator.lifecycle.deployment_status import events_between, wanted_deployment_status
+from prompt_operator.lifecycle.gate_policies import (
+    next_moments,
+    record_looks,
+    roll_back_by_itself,
+    run_tests,
+    stop_tests,
+    take_looks,
+)
+from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, wanted_experiment
 from prompt_operator.lifecycle.observed import Observed, Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
+from prompt_operator.lifecycle.wanted_config_map import config_map_is_right
 
 Policy = Callable[[Case], Action | None]
 
@@ -47,8 +57,10 @@ def decide(observed: Observed, now: datetime) -> Decision:
     for policy in POLICIES:
         if action := policy(case):
             return Decision(action, policy=policy.__name__)
-    obstructed = case.config_map_blocked or bool(observed.leftovers)
-    return Decision(look_again_after=LOOK_AGAIN_AT_OBSTACLE if obstructed else None)
+    waits = [max(0.0, (moment - now).total_seconds()) for moment in next_moments(case)]
+    if case.config_map_blocked or observed.leftovers:
+        waits.append(LOOK_AGAIN_AT_OBSTACLE)
+    return Decision(look_again_after=min(waits, default=None))
 
 
 def record_what_is_live(case: Case) -> Action | None:
@@ -61,7 +73,7 @@ def record_what_is_live(case: Case) -> Action | None:
 def create_rollback_revision(case: Case) -> Action | None:
     """Begin what a running AgentRollback has planned for this deployment."""
     row = case.next_rollback
-    if row is None or case.unshipped_rollback or _taken(case, row.revision):
+    if row is None or row.rejects or case.unshipped_rollback or _taken(case, row.revision):
         return None
     source = case.newest_with.get(row.to_hash)
     left = case.live_number
@@ -72,7 +84,7 @@ def create_rollback_revision(case: Case) -> Action | None:
         hash=row.to_hash,
         version=source.version if source else "",
         change={"notes": row.reason} if row.reason else {},
-        trigger=Trigger.Rollback,
+        trigger=Trigger.AutoRollback if row.requested_by == AUTO_ROLLBACK else Trigger.Rollback,
         baseline_hash=row.from_hash,
         baseline_revision=left,
         requested_by=row.requested_by,
@@ -100,8 +112,8 @@ def switch_to_rollback(case: Case) -> Action | None:
 
 
 def restore_config_map(case: Case) -> Action | None:
-    """Heal the ConfigMap when somebody changed or deleted it."""
-    if case.live is None or case.config_map_blocked or case.config_map_is_right:
+    """Heal the ConfigMap when somebody changed or deleted it; put the candidate beside what is live, or withdraw it."""
+    if case.live is None or case.config_map_blocked or config_map_is_right(case):
         return None
     if case.config_map and case.config_map.immutable:
         return DeleteConfigMap()
@@ -113,8 +125,12 @@ def restore_config_map(case: Case) -> Action | None:
         "To change the prompt, edit spec.prompt.",
         warning=True,
     )
-    record = case.live_record or {}
-    return WriteConfigMap(revision.number, revision.hash, record, (event,) if case.config_map_is_tampered else ())
+    record, events = case.live_record or {}, (event,) if case.config_map_is_tampered else ()
+    experiment = wanted_experiment(case)
+    if experiment is None:
+        return WriteConfigMap(revision.number, revision.hash, record, events)
+    started = experiment.started or times.written(case.now)
+    return WriteConfigMap(revision.number, revision.hash, record, events, experiment.record, started)
 
 
 def switch_to_candidate(case: Case) -> Action | None:
@@ -135,7 +151,9 @@ def promote_target(case: Case) -> Action | None:
     if target == case.deployment.content_hash and _wants_proposal(case):
         return None  # spec.prompt brings the same content, and makes the revision
     source = case.newest_with.get(target)
-    if source is None or not (case.was_live(target) or has_passed_gates(case, source)):
+    if source is None or not (
+        case.was_live(target) or has_passed_gates(case, source) or may_be_proposed_again(case, source)
+    ):
         return None
     return _new_candidate(case, target, source.version, source.change, Trigger.Promotion)
 
@@ -196,6 +214,7 @@ def collect_revisions(case: Case) -> Action | None:
 
 POLICIES: Final[tuple[Policy, ...]] = (
     record_what_is_live,
+    record_looks,
     create_rollback_revision,
     aim_at_rollback,
     switch_to_rollback,
@@ -204,9 +223,13 @@ POLICIES: Final[tuple[Policy, ...]] = (
     promote_target,
     propose_prompt,
     aim_at_candidate,
+    run_tests,
     settle_revisions,
+    roll_back_by_itself,
     write_status,
+    stop_tests,
     collect_revisions,
+    take_looks,
 )
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from prompt_operator.api.names import AUTOSHIP
 from prompt_operator.api.phases import SHIPPED, TERMINAL, Phase, Trigger, stage_of
 from prompt_operator.api.prompt_revision import PromptRevisionStatus
 from prompt_operator.api.reasons import Reason
+from prompt_operator.api.reports import AbReport, RegressionMetric, Verdict
+from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.gates import ab_report, approvers_of, is_gated, test_runs, unfinished_phase
+from prompt_operator.lifecycle.monitoring import regression_report, shipped_phase
 from prompt_operator.lifecycle.observed import Revision
+
+_DECIDED: Final = (Phase.ABPassed, Phase.ABFailed, Phase.Rejected)
 
 
 def wanted_status(case: Case, revision: Revision) -> dict[str, Any] | None:
@@ -20,6 +27,10 @@ def wanted_status(case: Case, revision: Revision) -> dict[str, Any] | None:
     phase, rejection = _phase(case, revision)
     if phase is None:
         return None
+    tests, report = test_runs(case, revision), ab_report(case, revision)
+    if phase in _DECIDED and report.get("startedTime") and not report.get("endedTime"):
+        report = _ended(case, phase, report)
+    regression = regression_report(case, revision)
     number = revision.number
     live = number == case.live_number
     shipped = case.shipped_at.get(number)
@@ -31,8 +42,12 @@ def wanted_status(case: Case, revision: Revision) -> dict[str, Any] | None:
         rolled_back_time=revision.status.get("rolledBackTime")
         or (case.shipped_at[ended_by.number] if ended_by else None),
         archived_time=None if live or not shipped else _archived_time(case, revision),
-        approved_by=_approved_by(revision) if phase in SHIPPED else "",
+        passed_time=_passed_time(case, revision, phase),
+        approved_by=_approved_by(case, revision) if phase in SHIPPED else "",
         rejection_reason=rejection,
+        ab_report=AbReport.model_validate(report | {"tests": tests}) if report or tests else None,
+        regression_metric=RegressionMetric.model_validate(regression) if regression else None,
+        test_run_ids=[run.job_name for run in tests],
         message=_message(case, revision, phase, rejection, ended_by),
     ).as_json()
 
@@ -48,20 +63,30 @@ def _phase(case: Case, revision: Revision) -> tuple[Phase | None, str]:
     elif revision.is_rollback:
         return recorded, rejection
     elif recorded not in SHIPPED:
-        phase, rejection = _unfinished_phase(case, revision)
+        phase, rejection = unfinished_phase(case, revision)
     if phase in SHIPPED and _rolled_back_by(case, revision):
         return Phase.RolledBack, ""
+    if phase in SHIPPED and revision.number == case.live_number:
+        phase = shipped_phase(case, revision, phase)
     return phase, rejection
 
 
-def _unfinished_phase(case: Case, revision: Revision) -> tuple[Phase, str]:
-    if revision is not case.candidate:
-        return Phase.Rejected, Reason.Superseded
-    if revision.hash in case.quarantine:
-        return Phase.Rejected, Reason.Quarantined
-    if revision.hash == case.live_hash:
-        return Phase.Shipped, ""  # its content is live as another revision; the ConfigMap stays untouched
-    return Phase.ABPassed, ""
+def _ended(case: Case, phase: Phase, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in the report when and why the test ended: by what was looked at last, or because somebody ended it."""
+    ended = {**report, "endedTime": report.get("lastLookTime") or times.written(case.now)}
+    if phase is Phase.ABFailed and report.get("verdict") != Verdict.Failed:
+        said = str(report.get("message") or "no numbers came")
+        ended |= {"reason": Reason.Inconclusive, "message": f"No answer within its time: {said}"[:1024]}
+    return ended
+
+
+def _passed_time(case: Case, revision: Revision, phase: Phase) -> str | None:
+    """Return when it had passed tests and A/B test; only what has to pass something is told so."""
+    recorded = revision.status.get("passedTime")
+    gates = case.deployment.gates
+    if recorded or not (gates.tests or gates.ab_test) or revision.is_rollback:
+        return str(recorded) if recorded else None
+    return times.written(case.now) if phase is Phase.ABPassed and is_gated(case, revision) else None
 
 
 def _rolled_back_by(case: Case, revision: Revision) -> Revision | None:
@@ -86,11 +111,13 @@ def _archived_time(case: Case, revision: Revision) -> str:
     return next((s.time for s in case.shipments if s.time > mine), mine)
 
 
-def _approved_by(revision: Revision) -> str:
-    """Return who let it ship: a person asked for a promotion or a rollback, an edit without gates ships by itself."""
+def _approved_by(case: Case, revision: Revision) -> str:
+    """Return who let it ship: who approved, who asked for a promotion or a rollback; else it shipped by itself."""
     recorded = str(revision.status.get("approvedBy") or "")
     if recorded:
         return recorded
+    if case.deployment.gates.approvals and (people := approvers_of(case, revision)) and is_gated(case, revision):
+        return ", ".join(people)[:253]
     return AUTOSHIP if revision.trigger in (Trigger.Change, Trigger.Revert) else revision.requested_by
 
 
@@ -105,8 +132,15 @@ def _message(case: Case, revision: Revision, phase: Phase, rejection: str, ended
         return "its content was rolled back, and is quarantined"
     if phase is Phase.Shipped and revision.number not in case.shipped_at:
         return str(revision.status.get("message") or f"its content is live as revision {case.live_number}")
-    if phase is Phase.ABPassed:
-        return f"{Reason.ABTestSkipped}: no A/B test is asked for; it waits to ship"
-    if phase is Phase.Shipped and not revision.is_rollback:
-        return f"{Reason.ABTestSkipped}: no A/B test was asked for"
+    if phase in (Phase.ABPassed, Phase.Shipped, Phase.Monitoring) and not revision.is_rollback:
+        return _message_of_passed(revision, phase)
     return ""
+
+
+def _message_of_passed(revision: Revision, phase: Phase) -> str:
+    waits = "; it waits to ship" if phase is Phase.ABPassed else ""
+    report = revision.status.get("abReport") or {}
+    if report.get("startedTime"):
+        return f"its A/B test was passed{waits}"
+    asked = "is" if waits else "was"
+    return f"{Reason.ABTestSkipped}: no A/B test {asked} asked for{waits}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from prompt_operator.api.agent_rollback import RollbackOfOne
 from prompt_operator.api.content import hash_matches, short_hash
+from prompt_operator.api.phases import Phase
 from prompt_operator.api.reasons import Reason
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.case import Case, Shipment
@@ -34,6 +35,8 @@ class Step:
     case: Case
     to: Revision | None
     unchanged: str = ""
+    #: The candidate under test that is rejected, with nothing else done.
+    rejects: Revision | None = None
 
 
 def plan(spec: Mapping[str, Any], cases: Sequence[Case]) -> list[Step]:
@@ -51,7 +54,7 @@ def plan(spec: Mapping[str, Any], cases: Sequence[Case]) -> list[Step]:
             f"No PromptDeployment of agent {spec.get('agent')}{where} is in this namespace. Correct the name.",
         )
     steps = _plan_for_agent(spec, cases)
-    if not any(step.to for step in steps):
+    if not any(step.to or step.rejects for step in steps):
         kept = "; ".join(f"{s.case.deployment.name}: {s.unchanged}" for s in steps)
         raise RefusedError(Reason.AlreadyActive, f"Nothing is to be done ({kept})."[:1000])
     return steps
@@ -60,7 +63,9 @@ def plan(spec: Mapping[str, Any], cases: Sequence[Case]) -> list[Step]:
 def rows(steps: Sequence[Step]) -> list[RollbackOfOne]:
     """Write a plan as the rows of an AgentRollback's status."""
     return [
-        RollbackOfOne(
+        _rejecting(s.case, s.rejects)
+        if s.rejects
+        else RollbackOfOne(
             prompt_deployment_name=s.case.deployment.name,
             uid=s.case.deployment.uid,
             from_hash=s.case.live_hash,
@@ -72,6 +77,24 @@ def rows(steps: Sequence[Step]) -> list[RollbackOfOne]:
         )
         for s in steps
     ]
+
+
+def _rejecting(case: Case, candidate: Revision) -> RollbackOfOne:
+    return RollbackOfOne(
+        prompt_deployment_name=case.deployment.name,
+        uid=case.deployment.uid,
+        from_hash=candidate.hash,
+        to_hash=case.live_hash,
+        from_version=candidate.version,
+        to_version=case.live.revision.version if case.live else "",
+        rejected_revision=candidate.number,
+        result=PENDING,
+    )
+
+
+def under_test(case: Case) -> Revision | None:
+    """Return the candidate of a running A/B test."""
+    return case.unfinished if case.unfinished and case.unfinished.phase is Phase.ABRunning else None
 
 
 def previous_version(case: Case) -> Shipment | None:
@@ -95,6 +118,8 @@ def _plan_for_one(spec: Mapping[str, Any], case: Case) -> Step:
             target = find(case, spec[key])
             break
     else:
+        if candidate := under_test(case):
+            return Step(case, None, rejects=candidate)  # what is live is not what is wrong
         shipment = previous_version(case)
         if shipment is None:
             raise RefusedError(
@@ -261,6 +286,8 @@ def _undo_newest_promotion(cases: Sequence[Case]) -> list[Step]:
         if not version or promotion.revision.version != version:
             break
         run.append(case)
+    if any(under_test(case) for case in cases):
+        return [Step(c, None, "no candidate of it is under test", rejects=under_test(c)) for c in cases]
     steps = []
     for case in cases:
         earlier = previous_version(case) if case in run else None

@@ -14,17 +14,19 @@ from typing import Any
 from prompt_operator.api.agent_rollback import AgentRollbackStatus, RollbackOfOne, RollbackPhase
 from prompt_operator.api.conditions import ConditionType, stamped
 from prompt_operator.api.content import short_hash
-from prompt_operator.api.phases import Stage
+from prompt_operator.api.phases import TERMINAL, Stage
 from prompt_operator.api.reasons import Reason
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.actions import (
     Decision,
+    DeleteJob,
     DeleteRevision,
     DeleteRollback,
     Event,
     WriteRollbackStatus,
 )
 from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.gates import tests_for
 from prompt_operator.lifecycle.observed import Observed, Problem, Revision, Rollback
 from prompt_operator.lifecycle.policies import needed_revisions
 from prompt_operator.lifecycle.rollback_plan import GONE, PENDING, SUCCEEDED, RefusedError, plan, rows
@@ -171,6 +173,9 @@ def _carry_on(rollback: Rollback, cases: Sequence[Case], now: datetime) -> Decis
     for case in cases:
         for revision in case.revisions:
             if revision.name in status.cleaned_up and revision.status.get("stage") == Stage.Failed:
+                left = next((j for j in case.observed.jobs.values() if j.revision == revision.number), None)
+                if left and not left.deleting:
+                    return Decision(DeleteJob(left.name), policy="clean_up_failed")
                 return Decision(DeleteRevision(revision.name), policy="clean_up_failed")
     return _succeed(rollback, status, done, now)
 
@@ -180,9 +185,15 @@ def _progress(rollback: Rollback, row: RollbackOfOne, case: Case | None) -> Roll
         return row
     if case is None:
         return row.model_copy(update={"result": GONE})
+    if row.rejected_revision:
+        candidate = case.by_number.get(row.rejected_revision)
+        ended = candidate is None or candidate.phase in TERMINAL or candidate.number in case.shipped_at
+        return row.model_copy(update={"result": SUCCEEDED}) if ended else row
     made = next((r for r in case.rollback_revisions if r.cause_uid == rollback.uid), None)
     if made and case.is_recorded(made.number) and _is_told(case, case.shipped_at[made.number]):
-        return row.model_copy(update={"result": SUCCEEDED, "revision": made.number})
+        ids = [str(name) for name in made.status.get("testRunIds") or ()]
+        if made.number != case.live_number or len(ids) >= len(tests_for(case, made)):
+            return row.model_copy(update={"result": SUCCEEDED, "revision": made.number, "test_run_ids": ids})
     return row
 
 
@@ -202,18 +213,31 @@ def _cleanable(cases: Sequence[Case]) -> list[str]:
 
 def _succeed(rollback: Rollback, status: AgentRollbackStatus, done: list[RollbackOfOne], now: datetime) -> Decision:
     moved = [row for row in done if row.result == SUCCEEDED]
-    told = ", ".join(f"{r.prompt_deployment_name} to {r.to_version or short_hash(r.to_hash)}" for r in moved)
-    message = f"Rolled back {told}."[:1000] if moved else "Every deployment it named was deleted meanwhile."
+    message = _told(moved)[:1000] if moved else "Every deployment it named was deleted meanwhile."
     finished = status.model_copy(
         update={
             "phase": RollbackPhase.Succeeded,
             "message": message,
             "rollbacks": done,
+            "test_run_ids": [name for row in done for name in row.test_run_ids],
             "completion_time": times.written(now),
         }
     )
     conditions = [(ConditionType.Complete, True, Reason.RolledBack, message)]
     return _write(rollback, finished, conditions, (Event(Reason.RolledBack, message),), now)
+
+
+def _told(moved: Sequence[RollbackOfOne]) -> str:
+    back = [
+        f"{r.prompt_deployment_name} to {r.to_version or short_hash(r.to_hash)}"
+        for r in moved
+        if not r.rejected_revision
+    ]
+    rejected = [f"{r.rejected_revision} of {r.prompt_deployment_name}" for r in moved if r.rejected_revision]
+    said = [f"Rolled back {', '.join(back)}."] if back else []
+    if rejected:
+        said.append(f"Rejected the candidate under test, revision {', '.join(rejected)}; what is live stays.")
+    return " ".join(said)
 
 
 def _fail(rollback: Rollback, problem: Problem, now: datetime) -> Decision:

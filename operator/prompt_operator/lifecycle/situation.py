@@ -7,35 +7,26 @@ when nothing more happens until somebody changes something; Ready=False alone me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from prompt_operator.api.conditions import ConditionType as Type
 from prompt_operator.api.content import short_hash
-from prompt_operator.api.phases import Phase
 from prompt_operator.api.reasons import Reason
-from prompt_operator.lifecycle.case import Case, has_passed_gates
+from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.gate_situations import (
+    approval_aspect,
+    awaiting_approval,
+    candidate_ended,
+    experimenting,
+    gates_problem,
+    regressed,
+    regression_aspect,
+    rejected_live,
+    testing,
+)
+from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again
+from prompt_operator.lifecycle.kinds import Kind, Situation, still_live
 from prompt_operator.lifecycle.observed import Ownership
-from prompt_operator.lifecycle.revision_status import wanted_status
-
-
-class Kind(Enum):
-    """What a situation means to those who wait."""
-
-    READY = "ready"
-    WAITING = "waiting"  # for a person's or Git's decision; not failed
-    WORKING = "working"
-    STALLED = "stalled"
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """One row that applies: what it means, why, and what to do next."""
-
-    kind: Kind
-    reason: Reason
-    message: str
 
 
 def conditions_of(case: Case) -> list[tuple[Type, bool, str, str]]:
@@ -46,7 +37,8 @@ def conditions_of(case: Case) -> list[tuple[Type, bool, str, str]]:
         (Type.Ready, now.kind is Kind.READY, now.reason, now.message),
         (Type.Reconciling, *((True, now.reason, now.message) if now.kind is Kind.WORKING else idle)),
         (Type.Stalled, *((True, now.reason, now.message) if now.kind is Kind.STALLED else idle)),
-        (Type.Regressed, False, *_regression(case)),
+        (Type.Regressed, *regression_aspect(case)),
+        (Type.AwaitingApproval, *approval_aspect(case)),
         (Type.TargetQuarantined, *_aspect(_target_quarantined(case), Reason.NotQuarantined)),
         (Type.TargetContended, *_aspect(_target_contended(case), Reason.NotContended)),
     ]
@@ -62,13 +54,6 @@ def situation_of(case: Case) -> Situation:
 
 def _aspect(found: Situation | None, otherwise: Reason) -> tuple[bool, str, str]:
     return (True, found.reason, found.message) if found else (False, otherwise, "")
-
-
-def _regression(case: Case) -> tuple[str, str]:
-    fate = (wanted_status(case, case.candidate) or {}) if case.candidate else {}
-    if fate.get("phase") == Phase.RolledBack:
-        return Reason.ManualRollback, f"the newest candidate was {fate['message']}; what is live now has not regressed"
-    return Reason.NoRegression, ""
 
 
 def _config_map_taken(case: Case) -> Situation | None:
@@ -97,7 +82,7 @@ def _rolling_back(case: Case) -> Situation | None:
 
 def _content_problem(case: Case) -> Situation | None:
     problem = case.deployment.content_problem
-    return Situation(Kind.STALLED, problem.reason, f"{problem.message}{_still_live(case)}") if problem else None
+    return Situation(Kind.STALLED, problem.reason, f"{problem.message}{still_live(case)}") if problem else None
 
 
 def _target_quarantined(case: Case) -> Situation | None:
@@ -138,7 +123,7 @@ def _version_reused(case: Case) -> Situation | None:
         Kind.STALLED,
         Reason.VersionReused,
         f"spec.version {d.version} names the content of revision {other.number} already. Give this content a new "
-        f"version label.{_still_live(case)}",
+        f"version label.{still_live(case)}",
     )
 
 
@@ -150,7 +135,7 @@ def _target_unknown(case: Case) -> Situation | None:
         Kind.STALLED,
         Reason.VersionNotFound,
         f"spec.targetHash {short_hash(target)} names no known version. It takes effect when spec.prompt brings that "
-        f"content; else name a version that exists.{_still_live(case)}",
+        f"content; else name a version that exists.{still_live(case)}",
     )
 
 
@@ -158,6 +143,8 @@ def _target_rejected(case: Case) -> Situation | None:
     target = case.wanted_target
     source = max((r for r in case.revisions if r.hash == target), key=lambda r: r.number, default=None)
     if not source or case.was_live(target) or source is case.unfinished or has_passed_gates(case, source):
+        return None
+    if may_be_proposed_again(case, source):
         return None
     return Situation(
         Kind.STALLED,
@@ -169,7 +156,14 @@ def _target_rejected(case: Case) -> Situation | None:
 
 def _target_contended(case: Case) -> Situation | None:
     candidate, target = case.unfinished, case.deployment.target_hash
-    if candidate is None or not case.pinned_by or not target or target == candidate.hash or case.deployment.paused:
+    if (
+        candidate is None
+        or not has_passed_gates(case, candidate)
+        or not case.pinned_by
+        or not target
+        or target == candidate.hash
+        or case.deployment.paused
+    ):
         return None
     return Situation(
         Kind.WAITING,
@@ -183,7 +177,7 @@ def _paused(case: Case) -> Situation | None:
     if not case.deployment.paused or not (case.unfinished or case.wanted_target):
         return None
     return Situation(
-        Kind.WAITING, Reason.Paused, f"Something waits to ship. Set spec.paused to false.{_still_live(case)}"
+        Kind.WAITING, Reason.Paused, f"Something waits to ship. Set spec.paused to false.{still_live(case)}"
     )
 
 
@@ -200,10 +194,6 @@ def _all_is_well(case: Case) -> Situation:
     )
 
 
-def _still_live(case: Case) -> str:
-    return f" Revision {case.live_number} stays live." if case.live else ""
-
-
 SITUATIONS: Final[tuple[Callable[[Case], Situation | None], ...]] = (
     _config_map_taken,
     _rolling_back,
@@ -213,6 +203,13 @@ SITUATIONS: Final[tuple[Callable[[Case], Situation | None], ...]] = (
     _version_reused,
     _target_unknown,
     _target_rejected,
+    gates_problem,
+    regressed,
+    rejected_live,
+    candidate_ended,
+    testing,
+    experimenting,
+    awaiting_approval,
     _target_contended,
     _paused,
     _shipping,

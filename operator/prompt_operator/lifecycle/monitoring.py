@@ -1,0 +1,224 @@
+"""What is watched after a candidate shipped, and when that leads to a rollback.
+
+The numbers are made elsewhere. Here is decided what is compared with what, and the guards of an automatic rollback:
+each is a small function that either lets it pass or says why not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from prompt_operator.api.gates import Approval, Decision, Monitoring
+from prompt_operator.api.names import AUTO_ROLLBACK, auto_rollback_name, rejection_name
+from prompt_operator.api.phases import Phase, Trigger
+from prompt_operator.api.reasons import Reason
+from prompt_operator.api.reports import Verdict
+from prompt_operator.lifecycle import times
+from prompt_operator.lifecycle.case import Case, Shipment
+from prompt_operator.lifecycle.observed import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One version that is watched, and what it is compared with."""
+
+    id: str
+    live: Shipment
+    baseline: Shipment | None
+    config: Monitoring
+
+    @property
+    def ends(self) -> datetime:
+        """When it has been watched long enough."""
+        return times.read(self.live.time) + timedelta(seconds=self.config.duration_seconds)
+
+    @property
+    def baseline_since(self) -> datetime:
+        """Return from when on the baseline counts: as long as the candidate is watched, at most."""
+        shipped = times.read(self.live.time)
+        earliest = shipped - timedelta(seconds=self.config.duration_seconds)
+        return max(earliest, times.read(self.baseline.time)) if self.baseline else earliest
+
+
+def is_watched(case: Case, revision: Revision) -> bool:
+    """Tell whether monitoring is about this revision: the live one, unless a rollback brought it."""
+    return case.deployment.monitoring is not None and revision.number == case.live_number and not revision.is_rollback
+
+
+def watch_of(case: Case) -> Watch | None:
+    """Return what is watched, if something is."""
+    config, live = case.deployment.monitoring, case.live
+    if config is None or live is None or not is_watched(case, live.revision):
+        return None
+    baseline = case.before_live
+    parts = (case.deployment.uid, live.revision.number, baseline.revision.number if baseline else 0)
+    metrics = str([m.as_json() for m in config.metrics])
+    name = hashlib.sha256("/".join(map(str, (*parts, config.significance, metrics))).encode()).hexdigest()[:16]
+    return Watch(name, live, baseline, config)
+
+
+def regression_report(case: Case, revision: Revision) -> dict[str, Any]:
+    """Return the report of a revision: as recorded, or as the newest look says while it is watched."""
+    recorded = dict(revision.status.get("regressionMetric") or {})
+    watch = watch_of(case) if revision.number == case.live_number else None
+    if watch is None or recorded.get("verdict") == Verdict.Failed:
+        return recorded
+    if recorded.get("id") != watch.id:
+        recorded = {
+            "id": watch.id,
+            "startedTime": watch.live.time,
+            "looks": 0,
+            "message": "It is watched; no look was taken yet.",
+        }
+    look = case.observed.looks.get(watch.id)
+    if look and str(look.report.get("lastLookTime")) > str(recorded.get("lastLookTime") or ""):
+        recorded = dict(look.report)
+    looked = recorded.get("lastLookTime")
+    failed = recorded.get("verdict") == Verdict.Failed
+    if looked and not recorded.get("endedTime") and (failed or times.read(str(looked)) >= watch.ends):
+        recorded["endedTime"] = looked
+    return recorded
+
+
+def shipped_phase(case: Case, revision: Revision, recorded: Phase) -> Phase:
+    """Return the phase of a candidate that is live, by what monitoring found out."""
+    if not is_watched(case, revision):
+        return recorded
+    regressed = regression_report(case, revision).get("verdict") == Verdict.Failed
+    if regressed or recorded is Phase.Regressed:
+        return Phase.Regressed
+    return Phase.Monitoring
+
+
+# --- automatic rollback ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A guard that keeps the operator from rolling back, and when to look again if time alone changes that."""
+
+    reason: Reason
+    message: str
+    until: datetime | None = None
+
+
+def _switched_on(case: Case, _revision: Revision) -> Refusal | None:
+    config = case.deployment.monitoring
+    if config is None or not config.auto_rollback:
+        return Refusal(
+            Reason.AutoRollbackOff, "Automatic rollback is off. Roll back by an AgentRollback, or edit the prompt."
+        )
+    return None
+
+
+def _not_after_a_person(case: Case, revision: Revision) -> Refusal | None:
+    left_before = any(
+        r.baseline_hash == revision.hash and r.number < revision.number and r.number in case.shipped_at
+        for r in case.rollback_revisions
+    )
+    if revision.trigger is Trigger.Promotion or left_before:
+        return Refusal(
+            Reason.PersonDecided,
+            "A person or Git asked for this very version, so only a person takes it back: by an AgentRollback.",
+        )
+    return None
+
+
+def _somewhere_to_go(case: Case, _revision: Revision) -> Refusal | None:
+    if case.previous_version is None:
+        return Refusal(
+            Reason.NoPreviousVersion,
+            "There is no earlier version that was live and is not quarantined. Edit the prompt, or lift a quarantine "
+            "by spec.release.",
+        )
+    return None
+
+
+def _not_again_so_soon(case: Case, _revision: Revision) -> Refusal | None:
+    config = case.deployment.monitoring
+    last = max(
+        (case.shipped_at[r.number] for r in case.rollback_revisions
+         if r.trigger is Trigger.AutoRollback and r.number in case.shipped_at),
+        default="",
+    )  # fmt: skip
+    if not last or config is None:
+        return None
+    until = times.read(last) + timedelta(seconds=config.cooldown_seconds)
+    if case.now >= until:
+        return None
+    return Refusal(
+        Reason.CooldownActive,
+        f"It rolled back by itself at {last[:19]}Z, and waits until {times.seconds(until)} before it does so again.",
+        until,
+    )
+
+
+def _not_tried_before(case: Case, revision: Revision) -> Refusal | None:
+    name = auto_rollback_name(case.deployment.name, revision.number)
+    if case.observed.own_rollbacks.get(name) != "Failed":
+        return None
+    return Refusal(
+        Reason.AutoRollbackFailed, f"AgentRollback {name} failed; see its message. Roll back by another AgentRollback."
+    )
+
+
+GUARDS: Final[tuple[Callable[[Case, Revision], Refusal | None], ...]] = (
+    _switched_on,
+    _somewhere_to_go,
+    _not_after_a_person,
+    _not_tried_before,
+    _not_again_so_soon,
+)
+
+
+def refusal_of(case: Case) -> Refusal | None:
+    """Return the first guard that refuses an automatic rollback of what is live."""
+    if case.live is None:
+        return None
+    found = (guard(case, case.live.revision) for guard in GUARDS)
+    return next((refusal for refusal in found if refusal), None)
+
+
+def has_regressed(case: Case) -> bool:
+    """Tell whether status records that what is live has regressed."""
+    return case.live is not None and case.live.revision.phase is Phase.Regressed
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRollback:
+    """An AgentRollback that the operator makes in somebody's name."""
+
+    name: str
+    reason: str
+    requested_by: str
+
+
+def wanted_rollback(case: Case) -> WantedRollback | None:
+    """Return the AgentRollback that is called for: by a regression no guard refuses, or by who rejects what is live."""
+    if case.live is None or case.live.revision.is_rollback or case.next_rollback or case.unshipped_rollback:
+        return None
+    d, number = case.deployment, case.live_number
+    if (word := rejection_of_live(case)) and case.previous_version:
+        return _unless_made(case, WantedRollback(rejection_name(d.name, number), word.reason, word.by))
+    if has_regressed(case) and refusal_of(case) is None:
+        message = str((case.live.revision.status.get("regressionMetric") or {}).get("message") or "it has regressed")
+        return _unless_made(case, WantedRollback(auto_rollback_name(d.name, number), message, AUTO_ROLLBACK))
+    return None
+
+
+def rejection_of_live(case: Case) -> Decision | None:
+    """Return a person's rejection of what is live."""
+    if case.live is None or case.live.revision.is_rollback:
+        return None
+    words = (d for d in case.deployment.decisions if d.verdict is Approval.Reject and d.hash == case.live_hash)
+    return next(words, None)
+
+
+def _unless_made(case: Case, wanted: WantedRollback) -> WantedRollback | None:
+    known = wanted.name in case.observed.own_rollbacks
+    ran = any(r.cause_name == wanted.name for r in case.rollback_revisions)
+    return None if known or ran else wanted
