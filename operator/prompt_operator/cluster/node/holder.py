@@ -8,7 +8,6 @@ it all open for containerd and the kubelet, which enter it. Killed, it takes eve
 
 import json
 import os
-import select
 import signal
 import sys
 from pathlib import Path
@@ -53,9 +52,10 @@ def hold(plan: dict[str, Any]) -> int:
         os.close(ready)
         os._exit(_be_first(Path(plan["state"]), Path(plan["node"]), life, told))
     os.close(told)
+    first = ProcessId.of(child)  # now, as both share their mounts: soon /proc is of the new namespace
+    write_private(Path(plan["first"]), json.dumps(first.to_json() if first else None))
+    os.write(mine, b"!")
     if os.read(ready, 1):
-        first = ProcessId.of(child)
-        write_private(Path(plan["first"]), json.dumps(first.to_json() if first else None))
         write_private(Path(plan["pid"]), str(child))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -64,7 +64,7 @@ def _be_first(state: Path, node: Path, life: int, told: int) -> int:
     """Be process 1: set up what only a member can, then take in orphans for good."""
     try:
         namespaces.die_with_creator()
-        if select.select([life], [], [], 0)[0]:  # its end: the creator was gone before the kernel knew
+        if not os.read(life, 1):  # the creator was gone before the kernel knew
             return 1
         namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.SLAVE)
         namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.SHARED)
