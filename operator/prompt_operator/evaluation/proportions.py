@@ -1,0 +1,106 @@
+"""Rates of successes: their intervals, and the always-valid interval of their difference.
+
+The variance of a difference is that of the two rates which fit the counts best among those that differ by exactly what
+is tested (Miettinen and Nurminen 1985; Farrington and Manning 1990). So it neither vanishes where an arm has no or only
+successes, nor is it small just because the smaller arm was lucky: the variance of the rates as they were seen would let
+2 to 4 % of equal candidates pass at a split of 80/20 (97 % successes, 200 looks, 5 % asked for), this one 0.4 %.
+"""
+
+from __future__ import annotations
+
+import math
+
+from prompt_operator.evaluation.sequential import p_value, root, width
+from prompt_operator.evaluation.special import normal_quantile
+
+#: Spread of the effects that are looked for: five points.
+SPREAD = 0.05
+#: Samples of the rarer outcome each arm should have seen where both arms were equally good.
+EVENTS = 5.0
+#: As many samples of each arm are always needed.
+SAMPLES = 20.0
+_BESIDE = 1e-12
+
+
+def wilson(successes: float, samples: float, significance: float) -> tuple[float, float]:
+    """Return the score interval of one rate (Wilson 1927), at this look alone. Samples are above 0."""
+    z = normal_quantile(1.0 - 0.5 * significance)
+    rate, square = successes / samples, z * z
+    middle = (rate + square / (2 * samples)) / (1 + square / samples)
+    half = z * math.sqrt(rate * (1 - rate) / samples + square / (4 * samples * samples)) / (1 + square / samples)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class Difference:
+    """The rate of the candidate less that of the control. Samples of both are above 0, successes from 0 to samples."""
+
+    def __init__(self, control: tuple[float, float], candidate: tuple[float, float]) -> None:
+        """Take (samples, successes) of each arm."""
+        self._na, self._sa = control
+        self._nb, self._sb = candidate
+        self.effect = self._sb / self._nb - self._sa / self._na
+        self.pooled = (self._sa + self._sb) / (self._na + self._nb)
+
+    def rates(self, difference: float) -> tuple[float, float]:
+        """Return the likeliest rates of control and candidate that differ by this much, from -1 to 1.
+
+        The middle root of the cubic that the derivative of the likelihood is, made exact by Newton's steps.
+        """
+        if difference == 0.0:
+            return self.pooled, self.pooled
+        na, nb, d = self._na, self._nb, difference
+        lowest, highest = max(0.0, d), min(1.0, 1.0 + d)
+        pa, pb, ratio = self._sa / na, self._sb / nb, na / nb
+        a, b = 1 + ratio, -(1 + ratio + pb + ratio * pa + d * (ratio + 2))
+        c, e = d * d + d * (2 * pb + ratio + 1) + pb + ratio * pa, -pb * d * (1 + d)
+        third = b / (3 * a)
+        square = third * third - c / (3 * a)
+        if square <= 0.0:
+            rate = -third
+        else:
+            v = third**3 - b * c / (6 * a * a) + e / (2 * a)
+            u = math.copysign(math.sqrt(square), v)
+            cosine = max(-1.0, min(1.0, v / u**3)) if u**3 else 1.0
+            rate = 2 * u * math.cos((math.pi + math.acos(cosine)) / 3) - third
+        for _ in range(2):
+            slope = (3 * a * rate + 2 * b) * rate + c
+            step = (((a * rate + b) * rate + c) * rate + e) / slope if slope else 0.0
+            rate -= step if abs(step) < 1e-3 else 0.0  # noqa: PLR2004 - else it is a double root, exact as it is
+        rate = max(lowest, min(highest, rate))
+        return rate - d, rate
+
+    def variance(self, difference: float) -> float:
+        """Return the variance of the effect if the rates differed by this much."""
+        pa, pb = self.rates(difference)
+        return max(0.0, pa * (1 - pa)) / self._na + max(0.0, pb * (1 - pb)) / self._nb
+
+    def interval(self, significance: float) -> tuple[float, float]:
+        """Return the always-valid interval: every difference that is not rejected when tested."""
+        return self._bound(-1.0, significance), self._bound(1.0, significance)
+
+    def _bound(self, end: float, significance: float) -> float:
+        def beyond(difference: float) -> float:
+            return abs(self.effect - difference) - width(self.variance(difference), SPREAD, significance)
+
+        # Not at the effect itself: where neither arm varies, nothing but that very difference has no variance.
+        start = self.effect + math.copysign(_BESIDE, end)
+        if abs(start) >= 1.0 or beyond(start) >= 0.0:
+            return max(-1.0, min(1.0, start))
+        # Where the variance of the effect itself would put it, and a bit beyond, is a narrower place to look.
+        near = self.effect + math.copysign(1.2 * width(self.variance(self.effect), SPREAD, significance), end)
+        far = near if abs(near) < 1.0 and beyond(near) > 0.0 else end
+        return root(beyond, start, far)
+
+    def p_value(self) -> float:
+        """Return the always-valid p-value of no difference; 1 where nothing varies."""
+        variance = self.variance(0.0)
+        return p_value(self.effect, variance, SPREAD) if variance > 0.0 else 1.0
+
+    def floor(self, tolerated_loss: float, *, higher_is_better: bool) -> float:
+        """Return how many samples of the rarer outcome the smaller arm should have, if the arms were equally good.
+
+        For a guardrail, the worse outcome is reckoned as frequent as it may become (tolerated_loss more): where neither
+        arm saw a single error, enough samples without one still show that there are no more than tolerated.
+        """
+        worse = 1.0 - self.pooled if higher_is_better else self.pooled
+        return min(self._na, self._nb) * min(worse + tolerated_loss, 1.0 - worse)
