@@ -24,6 +24,7 @@ demo: $(VENV)/ready ## Tell the whole story on an embedded Kubernetes (ARGS=--ke
 
 test: $(VENV)/ready ## Pass every test: unit, property, integration on a real API server, faults
 	@$(BIN)/prompt-operator cluster binaries >/dev/null # built here, where the progress of it is seen
+	@$(BIN)/prompt-operator cluster binaries --node >/dev/null || echo "The tests that need a node are skipped."
 	@$(BIN)/python -m tests.support.prometheus_binaries >/dev/null || echo "The tests with a real Prometheus are skipped."
 	@$(BIN)/python -m pytest $(ARGS)
 

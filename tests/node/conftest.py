@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prompt_operator.cluster import Cluster, node_obstacle
+from prompt_operator.cluster import BinariesError, Cluster, node_obstacle
+from prompt_operator.cluster.sources import node_runtime
 from tests.support.user import User
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -19,6 +20,10 @@ def possible() -> None:
     """Skip where this machine can run no node, and say why."""
     if said := node_obstacle():
         pytest.skip(said)
+    try:
+        node_runtime()
+    except BinariesError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
