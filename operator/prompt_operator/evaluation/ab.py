@@ -95,9 +95,12 @@ def evaluate_ab(test: AbTest, previous: AbReport, readings: Mapping[str, Reading
 
 
 def significances(test: AbTest) -> dict[str, float]:
-    """Return each metric's share: the whole for the Primary, an even part for each Guardrail (Bonferroni)."""
-    guardrails = sum(m.role is Role.Guardrail for m in test.metrics)
-    return {m.name: test.significance / (guardrails if m.role is Role.Guardrail else 1) for m in test.metrics}
+    """Return each metric's share: the whole for the Primary, an even part for each Guardrail (Bonferroni).
+
+    A Value takes no share, since nothing is promised for it.
+    """
+    guardrails = sum(m.role is Role.Guardrail and m.kind is not Kind.Value for m in test.metrics)
+    return {m.name: test.significance / max(1, guardrails if m.role is Role.Guardrail else 1) for m in test.metrics}
 
 
 _Looked = tuple[MetricReport, Comparison | None]
@@ -181,25 +184,21 @@ def _whole(
     if failed := of[Verdict.Failed]:
         guardrail = any(r.role is Role.Guardrail for r in failed)
         reason = AbReason.GuardrailFailed if guardrail else AbReason.PrimaryFailed
-        return Verdict.Failed, reason, _sentences(failed, mismatch)
+        return Verdict.Failed, reason, wording.sentences(failed, mismatch)
     if not 0 < weight < 100:  # noqa: PLR2004 - percent
         text = f"With a weight of {weight} % there is nothing to compare; set candidateWeight between 1 and 99."
         return Verdict.Errored, AbReason.WeightInvalid, text
     if mismatch:
         return Verdict.Inconclusive, AbReason.SampleRatioMismatch, mismatch
     if wrong := of[Verdict.Errored]:
-        return Verdict.Errored, AbReason.MetricErrored, _sentences(wrong)
+        return Verdict.Errored, AbReason.MetricErrored, wording.sentences(wrong)
     if open_ := of[Verdict.Inconclusive]:
         few = any(found is not None and found.lacking for _, found in looked)
-        return Verdict.Inconclusive, AbReason.TooFewSamples if few else AbReason.Undecided, _sentences(open_)
+        return Verdict.Inconclusive, AbReason.TooFewSamples if few else AbReason.Undecided, wording.sentences(open_)
     if look.started is None or look.elapsed < test.min_duration_seconds:
         left = f"Runs for {look.elapsed:.0f} of at least {test.min_duration_seconds} seconds."
-        return Verdict.Inconclusive, AbReason.TooEarly, _sentences(reports, left)
-    return Verdict.Passed, AbReason.Better, _sentences(reports)
-
-
-def _sentences(reports: list[MetricReport], first: str = "") -> str:
-    return wording.line([first, *(f"{r.name}: {r.message.rstrip('.')}." for r in reports)], " ")
+        return Verdict.Inconclusive, AbReason.TooEarly, wording.sentences(reports, left)
+    return Verdict.Passed, AbReason.Better, wording.sentences(reports)
 
 
 def _mismatch(split: SampleRatio) -> str:

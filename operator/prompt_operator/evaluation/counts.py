@@ -30,6 +30,11 @@ def raw(kind: Kind, arm: Arm) -> tuple[float, ...]:
     return tuple(getattr(arm, name) or 0.0 for name in _FIELDS[kind])
 
 
+def named(kind: Kind, arm: Arm) -> dict[str, float]:
+    """Return the counts of a checked arm by their names."""
+    return dict(zip(_FIELDS[kind], raw(kind, arm), strict=True))
+
+
 def checked(kind: Kind, which: str, arm: Arm | None, last: Arm | None) -> Arm:
     """Return the counts of an arm to decide on, given those of the last look that was good. Raises UnfitError.
 

@@ -101,15 +101,17 @@ def told(metric: Metric, found: Comparison) -> str:
     return wording.comparison(metric, ((na, a), (nb, b)), found.effect, found.interval)
 
 
-def value_look(metric: Metric, members: dict[str, Any], control: Arm, candidate: Arm) -> dict[str, Any]:
-    """Return the members of a look at a Value, with its verdict: worse in VALUE_LOOKS looks in a row fails."""
+def value_look(
+    metric: Metric, members: dict[str, Any], control: Arm, candidate: Arm, fails_after: int = VALUE_LOOKS
+) -> dict[str, Any]:
+    """Return the members of a look at a Value, with its verdict: worse in so many looks in a row fails."""
     a, b = control.value or 0.0, candidate.value or 0.0
     effect = b - a
     worse = wording.improvement(metric, effect) < -metric.margin
     looks = members.get("consecutive_failures", 0) + 1 if worse else 0
-    verdict = Verdict.Passed if not worse else Verdict.Failed if looks >= VALUE_LOOKS else Verdict.Inconclusive
+    verdict = Verdict.Passed if not worse else Verdict.Failed if looks >= fails_after else Verdict.Inconclusive
     margin = wording.amount(metric.margin, metric.kind)
-    said = f"worse by more than {margin} in {looks} of {VALUE_LOOKS} looks in a row" if worse else "within its margin"
+    said = f"worse by more than {margin} in {looks} looks in a row" if worse else "within its margin"
     numbers = f"{wording.plain(b, metric.kind)} against {wording.plain(a, metric.kind)}"
     return members | {
         "control": control.model_copy(update={"value": wording.tidy(a)}),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from prompt_operator.api.gates import Direction, Kind, Metric, Role
+from prompt_operator.api.reports import MetricReport
 
 _MINUS = "\N{MINUS SIGN}"
 _LONGEST = 1024  # of a Line
@@ -19,7 +20,8 @@ def count(samples: float) -> str:
 
 def signed(number: float, kind: Kind, decimals: int = 1) -> str:
     """Write a difference: proportions in percentage points, without their unit."""
-    text = f"{number * 100:+.{decimals}f}" if kind is Kind.Proportion else f"{number:+.4g}"
+    # Adding 0 makes a zero of a negative one.
+    text = f"{round(number * 100, decimals) + 0.0:+.{decimals}f}" if kind is Kind.Proportion else f"{number + 0.0:+.4g}"
     return text.replace("-", _MINUS)
 
 
@@ -82,6 +84,11 @@ def line(parts: Iterable[str], separator: str = "; ") -> str:
     """Join what there is to say into what fits a line of status."""
     text = separator.join(part for part in parts if part)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def sentences(reports: Iterable[MetricReport], first: str = "") -> str:
+    """Join what metrics say, each as a sentence after its name."""
+    return line([first, *(f"{r.name}: {r.message.rstrip('.')}." for r in reports)], " ")
 
 
 def tidy(number: float, digits: int = 8) -> float:
