@@ -24,7 +24,7 @@ from prompt_operator.evaluation.sources.resolving import CheckedResolver, Lookup
 from prompt_operator.evaluation.sources.turns import Limits, Turns
 
 _KEEP_ALIVE: Final = 75.0  # seconds; longer than the usual time between two looks
-_PIECE: Final = 64 * 1024
+_USUAL: Final = 64 * 1024  # bytes of an answer that any number of requests may have
 _HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
@@ -77,6 +77,7 @@ class Fetcher:
         self._rules = rules
         self._limits = limits
         self._turns = Turns(limits)
+        self._large = asyncio.Semaphore(limits.large)
         connector = aiohttp.TCPConnector(
             resolver=CheckedResolver(rules, lookup),
             socket_factory=self._checked_socket,
@@ -113,7 +114,7 @@ class Fetcher:
                 host.silent = True
                 raise SourceError(_silence(error, name, request.timeout)) from None
             except aiohttp.ClientConnectorError as error:
-                host.silent = True
+                host.silent = not isinstance(error, aiohttp.ClientSSLError)
                 raise SourceError(_unconnected(error, name)) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise SourceError(_broken(error, name)) from None
@@ -157,13 +158,12 @@ class Fetcher:
                 f"{name} sends a compressed answer ({shown(encoding, 20)}), which was not asked for. Turn it off there."
             )
         most = self._limits.body_bytes
-        body = bytearray()
         if (response.content_length or 0) <= most:
-            async for piece in response.content.iter_chunked(_PIECE):
-                body += piece
-                if len(body) > most:
-                    break
-            else:
+            body = await _more(response.content, _USUAL)
+            if len(body) > _USUAL:
+                async with self._large:
+                    body += await _more(response.content, most - len(body))
+            if len(body) <= most:
                 return bytes(body)
         raise SourceError(f"The answer of {name} has more than {most:,} bytes. Ask for less: only numbers are needed.")
 
@@ -173,6 +173,14 @@ class Fetcher:
         if refusal := self._rules.refusal(str(address[0])):
             raise PermissionError(f"{address[0]} is {refusal}")
         return socket.socket(family, kind, protocol)
+
+
+async def _more(content: aiohttp.StreamReader, most: int) -> bytearray:
+    """Read to the end, or one byte more than ``most``."""
+    body = bytearray()
+    while len(body) <= most and (piece := await content.read(most + 1 - len(body))):
+        body += piece
+    return body
 
 
 def _place(response: aiohttp.ClientResponse) -> str:

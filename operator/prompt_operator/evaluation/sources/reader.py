@@ -55,7 +55,7 @@ class SourceReader:
         self._run_job = run_job
 
     async def close(self) -> None:
-        """Close all connections. Readings that are under way end with a problem, or are to be cancelled before."""
+        """Close all connections. Readings that are under way then are to be cancelled before."""
         await self._asker.close()
 
     async def look(self, asked: LookAsked) -> dict[str, Reading]:

@@ -18,14 +18,17 @@ from prompt_operator.evaluation.sources.problem import SourceError
 class Limits:
     """How much is asked at once, and how much is listened to."""
 
-    overall: int = 128
-    """Requests at once. Each can hold a body of ``body_bytes``: 128 MiB at worst, where 200 bytes are usual."""
+    overall: int = 512
+    """Requests at once: so many sockets, and 64 hosts that are dead at once before others wait for them to time out."""
 
     per_host: int = 8
     """Of them to one host and port; a Prometheus runs 20 queries at once, and not only ours."""
 
     body_bytes: int = 1024 * 1024
     """Bytes of an answer after which it is cut off and counts as missing."""
+
+    large: int = 32
+    """Answers of more than 64 KiB read at once, where 200 bytes are usual. 64 MiB at worst, in all."""
 
     connect_seconds: float = 5.0
     """Seconds until a connection that is not made counts as failed, or the source's timeoutSeconds if that is less."""
