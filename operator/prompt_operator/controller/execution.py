@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from prompt_operator.api.content import ContentError, content_of, hash_of, short_hash
+from prompt_operator.api.content import short_hash
 from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
+    ANNOTATION_EXPERIMENT_STARTED,
     API_VERSION,
     CONFIG_MAPS,
     GROUP,
@@ -24,18 +25,31 @@ from prompt_operator.api.names import (
     config_map_name,
     revision_name,
 )
+from prompt_operator.controller.gate_execution import GateExecutor
 from prompt_operator.controller.kube import ApiError, Json, KubeClient, Resource
 from prompt_operator.controller.metrics import Metrics
+from prompt_operator.controller.objects import CONFLICT, NOT_FOUND, Objects, StaleError
 from prompt_operator.controller.recording import EventRecorder
 from prompt_operator.controller.store import Store
-from prompt_operator.delivery.config_map import changed_config_map, data_of, new_config_map, owner_reference
+from prompt_operator.delivery.config_map import (
+    changed_config_map,
+    data_of,
+    experiment_data,
+    new_config_map,
+    owner_reference,
+)
 from prompt_operator.lifecycle.actions import (
     Action,
     ApplyTarget,
     CreateRevision,
+    CreateRollback,
     DeleteConfigMap,
+    DeleteJob,
     DeleteRevision,
     DeleteRollback,
+    ReadTestOutcome,
+    RunTest,
+    TakeLook,
     WriteConfigMap,
     WriteDeploymentStatus,
     WriteRevisionStatus,
@@ -45,22 +59,16 @@ from prompt_operator.lifecycle.case import annotations_of, labels_of
 from prompt_operator.lifecycle.observed import Deployment, Observed, Revision, Rollback
 
 LABEL_SHORT_HASH: Final = f"{GROUP}/short-hash"
-_NOT_FOUND: Final = 404
-_CONFLICT: Final = 409
-
-
-class StaleError(Exception):
-    """What was decided on is no longer true. It has been refreshed; decide anew."""
-
-
-class ContentMissingError(Exception):
-    """No revision holds the content of a hash, so nothing can be written."""
 
 
 class Executor:
     """Carries out actions. Raises StaleError, ApiError, UnreachableError or ContentMissingError."""
 
-    def __init__(self, client: KubeClient, store: Store, recorder: EventRecorder, metrics: Metrics) -> None:
+    def __init__(
+        self, client: KubeClient, store: Store, recorder: EventRecorder, metrics: Metrics, gates: GateExecutor
+    ) -> None:
+        self._objects = Objects(client, store)
+        self._gates = gates
         self._metrics = metrics
         self._client = client
         self._store = store
@@ -79,7 +87,7 @@ class Executor:
                 self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
             case DeleteConfigMap() if observed.config_map:
                 name, uid = config_map_name(deployment.name), observed.config_map.uid
-                await self._delete(CONFIG_MAPS, deployment.namespace, name, uid)
+                await self._objects.delete(CONFIG_MAPS, deployment.namespace, name, uid)
             case WriteRevisionStatus():
                 revision = next(r for r in observed.revisions if r.name == action.name)
                 await self._write_status(PROMPT_REVISIONS, PROMPT_REVISION, revision, action.status)
@@ -91,7 +99,9 @@ class Executor:
                 self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
             case DeleteRevision():
                 revision = next(r for r in observed.revisions if r.name == action.name)
-                await self._delete(PROMPT_REVISIONS, deployment.namespace, revision.name, revision.uid)
+                await self._objects.delete(PROMPT_REVISIONS, deployment.namespace, revision.name, revision.uid)
+            case RunTest() | ReadTestOutcome() | DeleteJob() | TakeLook() | CreateRollback():
+                await self._gates.perform(observed, action)
             case _:
                 raise TypeError(f"not an action for a deployment: {type(action).__name__}")
 
@@ -102,19 +112,25 @@ class Executor:
                 await self._write_status(AGENT_ROLLBACKS, "AgentRollback", rollback, action.status)
                 self._metrics.rollback_told(rollback, action.status)
                 self._recorder.record("AgentRollback", rollback, action.events)
+            case DeleteJob():
+                await self._gates.delete_job(rollback.namespace, action.job)
             case DeleteRollback():
-                await self._delete(AGENT_ROLLBACKS, rollback.namespace, rollback.name, rollback.uid)
+                await self._objects.delete(AGENT_ROLLBACKS, rollback.namespace, rollback.name, rollback.uid)
             case DeleteRevision():
                 revision = next(r for o in deployments for r in o.revisions if r.name == action.name)
-                await self._delete(PROMPT_REVISIONS, rollback.namespace, revision.name, revision.uid)
+                await self._objects.delete(PROMPT_REVISIONS, rollback.namespace, revision.name, revision.uid)
             case _:
                 raise TypeError(f"not an action for an AgentRollback: {type(action).__name__}")
+
+    async def refresh(self, plural: str, namespace: str, name: str) -> None:
+        """Read an object anew, and forget it if it is gone."""
+        await self._objects.refresh(plural, namespace, name)
 
     # --- the writes -----------------------------------------------------------------------------------------------
 
     async def _create_revision(self, observed: Observed, action: CreateRevision) -> None:
         deployment = observed.deployment
-        canonical = await self._content(observed, action.hash)
+        canonical = await self._objects.content(observed, action.hash)
         name = revision_name(deployment.name, action.number)
         body = {
             "apiVersion": API_VERSION,
@@ -133,8 +149,8 @@ class Executor:
         try:
             self._store.put(PROMPT_REVISIONS, await self._client.create(resource, body))
         except ApiError as error:
-            if error.status == _CONFLICT:
-                await self.refresh(PROMPT_REVISIONS, deployment.namespace, name)
+            if error.status == CONFLICT:
+                await self._objects.refresh(PROMPT_REVISIONS, deployment.namespace, name)
                 raise StaleError(str(error)) from error
             raise
 
@@ -144,7 +160,7 @@ class Executor:
         A second controller may have made revisions of an edit that this one has not heard of: next to them what is
         known here looks like another edit. The number that was decided on before this read guards the time after it.
         """
-        await self.refresh(PROMPT_DEPLOYMENTS, deployment.namespace, deployment.name)
+        await self._objects.refresh(PROMPT_DEPLOYMENTS, deployment.namespace, deployment.name)
         if not self._store.knows(PROMPT_DEPLOYMENTS, deployment):
             raise StaleError(f"{deployment.name} has changed")
 
@@ -156,7 +172,7 @@ class Executor:
             return
         name = revision_name(observed.deployment.name, number)
         known = self._store.uid_of(PROMPT_REVISIONS, namespace, name)
-        await self.refresh(PROMPT_REVISIONS, namespace, name)
+        await self._objects.refresh(PROMPT_REVISIONS, namespace, name)
         if self._store.uid_of(PROMPT_REVISIONS, namespace, name) != known:
             raise StaleError(f"{name} was not known")
 
@@ -169,18 +185,23 @@ class Executor:
     async def _write_config_map(self, observed: Observed, action: WriteConfigMap) -> None:
         deployment, held = observed.deployment, observed.config_map
         revision = next(r for r in observed.revisions if r.number == action.revision)
-        data = data_of(await self._content(observed, action.hash), action.record)
+        data = data_of(await self._objects.content(observed, action.hash), action.record)
+        annotations = annotations_of(revision)
+        if action.experiment is not None:
+            candidate = await self._objects.content(observed, str(action.experiment["candidateHash"]))
+            data |= experiment_data(candidate, action.experiment)
+            annotations[ANNOTATION_EXPERIMENT_STARTED] = action.experiment_started
         resource, name = Resource(CONFIG_MAPS, deployment.namespace), config_map_name(deployment.name)
         await self._make_sure_of_revision(observed)
         try:
             if held is None:
-                answer = await self._client.create(resource, new_config_map(deployment, data, annotations_of(revision)))
+                answer = await self._client.create(resource, new_config_map(deployment, data, annotations))
             else:
-                patch = changed_config_map(deployment, held, data, annotations_of(revision))
+                patch = changed_config_map(deployment, held, data, annotations)
                 answer = await self._client.patch(resource, name, patch, patch_type="application/merge-patch+json")
         except ApiError as error:
-            if error.status in (_NOT_FOUND, _CONFLICT):
-                await self.refresh(CONFIG_MAPS, deployment.namespace, name)
+            if error.status in (NOT_FOUND, CONFLICT):
+                await self._objects.refresh(CONFIG_MAPS, deployment.namespace, name)
                 raise StaleError(str(error)) from error
             raise
         self._store.put(CONFIG_MAPS, answer)
@@ -211,58 +232,11 @@ class Executor:
                 force=force,
             )
         except ApiError as error:
-            if error.status in (_NOT_FOUND, _CONFLICT):
-                await self.refresh(plural, seen.namespace, seen.name)
+            if error.status in (NOT_FOUND, CONFLICT):
+                await self._objects.refresh(plural, seen.namespace, seen.name)
                 raise StaleError(str(error)) from error
             raise
         self._store.put(plural, answer)
-
-    async def _delete(self, plural: str, namespace: str, name: str, uid: str) -> None:
-        try:
-            await self._client.delete(Resource(plural, namespace), name, uid=uid)
-        except ApiError as error:
-            if error.status not in (_NOT_FOUND, _CONFLICT):
-                raise
-            await self.refresh(plural, namespace, name)
-        self._store.remove(plural, namespace, name, uid)
-
-    async def refresh(self, plural: str, namespace: str, name: str) -> None:
-        """Read an object anew, and forget it if it is gone."""
-        found = await self._client.find(Resource(plural, namespace), name)
-        known = self._store.uid_of(plural, namespace, name)
-        if known and (found is None or found["metadata"]["uid"] != known):
-            self._store.remove(plural, namespace, name, known)
-        if found is not None:
-            self._store.put(plural, found)
-
-    # --- contents -------------------------------------------------------------------------------------------------
-
-    async def _content(self, observed: Observed, content_hash: str) -> bytes:
-        """Return a content, and make sure that it is the one of that hash."""
-        kept = self._store.contents.get(content_hash)
-        if kept is None:
-            kept = await self._read_content(observed, content_hash)
-            self._store.contents.put(content_hash, kept)
-        if hash_of(kept) != content_hash:
-            raise ContentMissingError(f"the content kept for {short_hash(content_hash)} is another one")
-        return kept
-
-    async def _read_content(self, observed: Observed, content_hash: str) -> bytes:
-        deployment = observed.deployment
-        sources = [(PROMPT_REVISIONS, r.name) for r in reversed(observed.revisions) if r.hash == content_hash]
-        if deployment.content_hash == content_hash:
-            sources.append((PROMPT_DEPLOYMENTS, deployment.name))
-        for plural, name in sources:
-            found = await self._client.find(Resource(plural, deployment.namespace), name)
-            try:
-                content = content_of(found["spec"]["prompt"]) if found else None
-            except ContentError:
-                continue
-            if content and content.hash == content_hash:
-                return content.canonical
-        raise ContentMissingError(
-            f"no revision of {deployment.name} holds the content of {short_hash(content_hash)}; it was deleted"
-        )
 
 
 def _identified(kind: str, seen: Deployment | Revision | Rollback) -> Json:

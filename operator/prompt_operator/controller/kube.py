@@ -30,6 +30,7 @@ from prompt_operator.api.names import (
     PODS,
     PROMPT_DEPLOYMENTS,
     PROMPT_REVISIONS,
+    SECRETS,
     VERSION,
 )
 from prompt_operator.controller.settings import Settings
@@ -40,6 +41,7 @@ USER_AGENT: Final = f"prompt-operator/{__version__}"
 
 _GROUP_PREFIX: Final = {
     CONFIG_MAPS: "/api/v1",
+    SECRETS: "/api/v1",
     PODS: "/api/v1",
     JOBS: "/apis/batch/v1",
     CRON_JOBS: "/apis/batch/v1",

@@ -29,7 +29,7 @@ RIGHTS: Final[dict[tuple[str, str, str], tuple[str, ...]]] = {
     (GROUP, PROMPT_DEPLOYMENTS, "status"): ("patch",),
     (GROUP, PROMPT_REVISIONS, ""): (*_READ, "create", "delete"),
     (GROUP, PROMPT_REVISIONS, "status"): ("patch",),
-    (GROUP, AGENT_ROLLBACKS, ""): (*_READ, "delete"),
+    (GROUP, AGENT_ROLLBACKS, ""): (*_READ, "create", "delete"),
     (GROUP, AGENT_ROLLBACKS, "status"): ("patch",),
     ("", CONFIG_MAPS, ""): (*_READ, "create", "patch", "delete"),
     ("batch", CRON_JOBS, ""): ("get",),

@@ -13,9 +13,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from prompt_operator.api.names import AGENT_ROLLBACKS, CONFIG_MAPS, PROMPT_DEPLOYMENTS, config_map_name
-from prompt_operator.controller.execution import ContentMissingError, Executor, StaleError
+from prompt_operator.controller.execution import Executor
 from prompt_operator.controller.kube import ApiError, UnreachableError
 from prompt_operator.controller.metrics import Metrics
+from prompt_operator.controller.objects import ContentMissingError, StaleError
 from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.store import Key, Store
 from prompt_operator.lifecycle.actions import WriteConfigMap

@@ -17,7 +17,10 @@ import structlog
 from prompt_operator.controller import health, preflight
 from prompt_operator.controller.contents import ContentCache
 from prompt_operator.controller.execution import Executor
+from prompt_operator.controller.gate_execution import GateExecutor, metric_jobs, secret_reader
+from prompt_operator.controller.jobs import JobRunner
 from prompt_operator.controller.kube import ApiError, KubeClient, UnreachableError, configuration_of
+from prompt_operator.controller.looking import Looker
 from prompt_operator.controller.metrics import Metrics, Sources
 from prompt_operator.controller.queue import WorkQueue
 from prompt_operator.controller.reconciler import Reconciler
@@ -26,6 +29,8 @@ from prompt_operator.controller.settings import Settings
 from prompt_operator.controller.store import Key, Store
 from prompt_operator.controller.sync import Synchronizer, jittered
 from prompt_operator.controller.watching import Hearing, build_registry, watch
+from prompt_operator.evaluation.sources.addresses import AddressRules
+from prompt_operator.evaluation.sources.reader import SourceReader
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +52,13 @@ class Controller:
         self.store = Store(ContentCache(settings.content_cache_bytes), self.queue.add)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
         self.recorder = EventRecorder(client, instance, metrics.events_dropped.inc)
-        self.executor = Executor(client, self.store, self.recorder, metrics)
-        self.reconciler = Reconciler(self.store, self.queue, self.executor, lambda: datetime.now(UTC), metrics)
+        self.jobs = JobRunner(client)
+        rules = AddressRules.parse(settings.metric_source_allow)
+        self.reader = SourceReader(secret_reader(client), metric_jobs(client, self.store, self.jobs), rules)
+        self.looker = Looker(self.store, self.reader, _now)
+        gates = GateExecutor(client, self.store, self.jobs, self.looker, _now)
+        self.executor = Executor(client, self.store, self.recorder, metrics, gates)
+        self.reconciler = Reconciler(self.store, self.queue, self.executor, _now, metrics)
         self.synchronizer = Synchronizer(client, self.store, settings.namespaces)
         self.hearing = Hearing()
         self.health = health.Health(settings, self.hearing, self.queue)
@@ -61,6 +71,16 @@ class Controller:
             ready=lambda: float(not self.health.unreadiness()),
         )
         metrics.show(sources, settings.workers)
+
+    async def close(self) -> None:
+        """End what goes on beside the workers."""
+        await self.looker.close()
+        await self.jobs.close()
+        await self.reader.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def run(settings: Settings) -> bool:
@@ -92,6 +112,7 @@ async def run(settings: Settings) -> bool:
         log.info("stopping")
         controller.queue.close()
         await _finish(workers)
+        await controller.close()
         await controller.recorder.drain(1.0)
         await _cancel(background)
         await runner.cleanup()

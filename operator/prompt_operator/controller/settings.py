@@ -49,6 +49,11 @@ class Settings:
     deaf_after: float = 180.0
     """Seconds without a sound from a watch until /healthz fails. The API server sends a bookmark about every 60 s."""
 
+    metric_source_allow: tuple[str, ...] = ()
+    """Networks (CIDR) that metric sources may have although they are refused by default: loopback and link-local
+    addresses, and those of metadata services. Each name must be one that nobody who may edit a PromptDeployment could
+    misuse."""
+
     health_host: str = "0.0.0.0"  # noqa: S104 - probes come from the kubelet
     """Address of /healthz and /readyz."""
 

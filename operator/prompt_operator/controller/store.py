@@ -14,19 +14,26 @@ from typing import Any, NamedTuple
 
 from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
+    AUTO_ROLLBACK,
     PROMPT_DEPLOYMENTS,
     UNVERIFIED,
+    auto_rollback_name,
+    rejection_name,
 )
 from prompt_operator.controller.contents import ContentCache
+from prompt_operator.controller.evidence import Evidence
 from prompt_operator.controller.intake import read_deployment, read_revision, read_rollback
 from prompt_operator.delivery.config_map import ownership_of, read_config_map
+from prompt_operator.evaluation.jobs import read_job
 from prompt_operator.lifecycle.observed import (
     Deployment,
     LiveConfigMap,
+    Look,
     Observed,
     PlannedRollback,
     Revision,
     Rollback,
+    TestJob,
 )
 from prompt_operator.lifecycle.rollback_plan import PENDING
 from prompt_operator.lifecycle.rollback_policies import ObservedRollback
@@ -50,7 +57,7 @@ class _Held:
     owners: tuple[Mapping[str, Any], ...]
 
 
-Seen = Deployment | Revision | Rollback | LiveConfigMap
+Seen = Deployment | Revision | Rollback | LiveConfigMap | TestJob
 
 
 class Store:
@@ -58,6 +65,7 @@ class Store:
 
     def __init__(self, contents: ContentCache, wake: Callable[[Key], None]) -> None:
         self.contents = contents
+        self.evidence = Evidence()
         self._wake = wake
         self._deployments: dict[tuple[str, str], Deployment] = {}
         self._revisions: defaultdict[tuple[str, str], dict[str, Revision]] = defaultdict(dict)
@@ -81,6 +89,8 @@ class Store:
                 self._put_config_map(raw)
             case "agentrollbacks":
                 self._put_rollback(read_rollback(raw))
+            case "jobs":
+                self._put_job(read_job(raw))
 
     def remove(self, plural: str, namespace: str, name: str, uid: str) -> None:
         """Forget an object that is gone, if it is still the one that is known."""
@@ -90,6 +100,7 @@ class Store:
         match plural:
             case "promptdeployments":
                 del self._deployments[namespace, name]
+                self.evidence.forget((namespace, name))
                 self._wake_deployment(namespace, name)
             case "promptrevisions" if isinstance(known, Revision):
                 of_deployment = self._revisions[namespace, known.deployment]
@@ -106,6 +117,9 @@ class Store:
                 del self._rollbacks[namespace][name]
                 self._file(known, None)
                 self._wake_named_by(known)
+            case "jobs" if isinstance(known, TestJob):
+                self.evidence.remove_job(known)
+                self._wake_deployment(namespace, known.deployment)
 
     def known(self, plural: str, namespaces: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str, str]]:
         """Yield (namespace, name, uid, resourceVersion) of all known objects of a kind."""
@@ -119,6 +133,8 @@ class Store:
                 found = [(ns, f"{n}{_PROMPT_SUFFIX}", h.view) for (ns, n), h in self._config_maps.items()]
             case "agentrollbacks":
                 found = [(ns, n, r) for ns, rs in self._rollbacks.items() for n, r in rs.items()]
+            case "jobs":
+                found = [(j.namespace, j.name, j) for j in self.evidence.jobs()]
         for namespace, name, seen in found:
             if not namespaces or namespace in namespaces:
                 yield namespace, name, seen.uid, seen.resource_version
@@ -138,6 +154,8 @@ class Store:
             case "configmaps":
                 held = self._config_maps.get((namespace, name.removesuffix(_PROMPT_SUFFIX)))
                 return held.view if held else None
+            case "jobs":
+                return self.evidence.find_job(namespace, name)
             case _:
                 return self._rollbacks.get(namespace, {}).get(name)
 
@@ -184,6 +202,17 @@ class Store:
             self._file(known, seen)
             self._wake(Key(AGENT_ROLLBACKS, seen.namespace, seen.name))
             self._wake_named_by(seen)
+
+    def _put_job(self, seen: TestJob) -> None:
+        known = self.evidence.find_job(seen.namespace, seen.name)
+        if known is None or _newer(seen.resource_version, known.resource_version):
+            self.evidence.put_job(seen)
+            self._wake_deployment(seen.namespace, seen.deployment)
+
+    def end_look(self, namespace: str, deployment: str, name: str, look: Look | None) -> None:
+        """Take in what a look found, and have the deployment decided on."""
+        self.evidence.end_look((namespace, deployment), look, name)
+        self._wake_deployment(namespace, deployment)
 
     def _file(self, old: Rollback | None, new: Rollback | None) -> None:
         """Replace what is kept apart of an AgentRollback."""
@@ -266,6 +295,8 @@ class Store:
             rollbacks=tuple(self._planned_for(deployment)),
             aimed=frozenset(r.name for r in revisions if (namespace, r.name) in self._aimed),
             leftovers=frozenset(r.name for r in revisions if r.owner_uid != deployment.uid),
+            own_rollbacks=self._own_rollbacks(deployment),
+            **self.evidence.of((namespace, name), deployment.uid),
         )
 
     def observed_rollback(self, namespace: str, name: str) -> ObservedRollback | None:
@@ -281,6 +312,14 @@ class Store:
         others |= {o.name: o for o in self._unfinished[namespace].values() if names & self._names_of(o)}
         others.pop(rollback.name, None)
         return ObservedRollback(rollback, tuple(d for d in deployments if d), tuple(others.values()))
+
+    def _own_rollbacks(self, deployment: Deployment) -> dict[str, str]:
+        """Return the phases of the AgentRollbacks that are named as the operator names its own, by name."""
+        if deployment.monitoring is None and not deployment.decisions:
+            return {}
+        known = self._rollbacks.get(deployment.namespace, {})
+        prefixes = (f"{deployment.name}-auto-", f"{deployment.name}-reject-")
+        return {name: r.phase for name, r in known.items() if name.startswith(prefixes)}
 
     def _planned_for(self, deployment: Deployment) -> list[PlannedRollback]:
         running = (r for r in self._unfinished.get(deployment.namespace, {}).values() if r.phase == "Running")
@@ -308,8 +347,21 @@ def _planned(rollback: Rollback, row: Mapping[str, Any]) -> PlannedRollback:
         to_hash=row.get("toHash") or "",
         revision=row.get("revision") or 0,
         reason=str(rollback.spec.get("reason") or ""),
-        requested_by=UNVERIFIED,
+        requested_by=_requested_by(rollback),
+        rejects=row.get("rejectedRevision") or 0,
     )
+
+
+def _requested_by(rollback: Rollback) -> str:
+    """Return who asked. Anybody can write a name there, so it counts only on what is named as the operator names it."""
+    claimed, name = str(rollback.spec.get("requestedBy") or ""), str(rollback.spec.get("promptDeploymentName") or "")
+    _, _, number = rollback.name.rpartition("-")
+    if claimed and number.isdigit():
+        by_itself = claimed == AUTO_ROLLBACK
+        ours = (auto_rollback_name if by_itself else rejection_name)(name, int(number))
+        if rollback.name == ours:
+            return claimed
+    return UNVERIFIED
 
 
 def _newer(resource_version: str, than: str) -> bool:

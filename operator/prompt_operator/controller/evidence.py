@@ -1,0 +1,98 @@
+"""What bears on a candidate besides its objects: Jobs of tests, what they said, and looks at the numbers.
+
+Jobs come from the cluster. The rest lives in this process only, between the moment it was read and the status it is
+written to; what is lost at a restart is read again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prompt_operator.lifecycle.observed import Look, TestJob, TestOutcome, TestProblem
+
+_Deployment = tuple[str, str]
+
+
+class Evidence:
+    """Evidence by namespace and deployment."""
+
+    def __init__(self) -> None:
+        self._jobs: defaultdict[_Deployment, dict[str, TestJob]] = defaultdict(dict)
+        self._job_names: dict[tuple[str, str], _Deployment] = {}
+        self._outcomes: defaultdict[_Deployment, dict[str, TestOutcome]] = defaultdict(dict)
+        self._problems: defaultdict[_Deployment, dict[str, TestProblem]] = defaultdict(dict)
+        self._looks: defaultdict[_Deployment, dict[str, Look]] = defaultdict(dict)
+        self._looking: defaultdict[_Deployment, set[str]] = defaultdict(set)
+
+    def find_job(self, namespace: str, name: str) -> TestJob | None:
+        """Return a known Job."""
+        deployment = self._job_names.get((namespace, name))
+        return self._jobs[deployment].get(name) if deployment else None
+
+    def put_job(self, job: TestJob) -> None:
+        """Take in a Job."""
+        deployment = (job.namespace, job.deployment)
+        self._jobs[deployment][job.name] = job
+        self._job_names[job.namespace, job.name] = deployment
+        self._drop(self._problems, deployment, job.name)
+
+    def remove_job(self, job: TestJob) -> None:
+        """Forget a Job that is gone, and what it said."""
+        deployment = (job.namespace, job.deployment)
+        self._job_names.pop((job.namespace, job.name), None)
+        self._drop(self._jobs, deployment, job.name)
+        self._drop(self._outcomes, deployment, job.name)
+
+    def jobs(self) -> Iterator[TestJob]:
+        """Yield all known Jobs."""
+        for of_deployment in self._jobs.values():
+            yield from of_deployment.values()
+
+    def note_outcome(self, deployment: _Deployment, job: str, outcome: TestOutcome) -> None:
+        """Remember what an ended test said."""
+        self._outcomes[deployment][job] = outcome
+
+    def note_problem(self, deployment: _Deployment, job: str, problem: TestProblem) -> None:
+        """Remember why a test could not be started."""
+        self._problems[deployment][job] = problem
+
+    def begin_look(self, deployment: _Deployment, name: str) -> None:
+        """Remember that a look is being taken."""
+        self._looking[deployment].add(name)
+
+    def end_look(self, deployment: _Deployment, look: Look | None, name: str) -> None:
+        """Take in what a look found, if anything. Of each deployment only the newest two ids are of interest."""
+        self._looking[deployment].discard(name)
+        if not self._looking[deployment]:
+            del self._looking[deployment]
+        if look:
+            of_deployment = self._looks[deployment]
+            of_deployment.pop(name, None)
+            of_deployment[name] = look
+            while len(of_deployment) > 2:  # noqa: PLR2004
+                del of_deployment[next(iter(of_deployment))]
+
+    def forget(self, deployment: _Deployment) -> None:
+        """Forget what this process noted of a deployment that is gone."""
+        for kept in (self._outcomes, self._problems, self._looks):
+            kept.pop(deployment, None)
+
+    def of(self, deployment: _Deployment, uid: str) -> Mapping[str, Any]:
+        """Return the fields of Observed that are evidence. A namesake's Jobs are left out."""
+        known = self._jobs.get(deployment)
+        return {
+            "jobs": {n: j for n, j in known.items() if j.owner_uid == uid} if known else {},
+            "test_outcomes": self._outcomes.get(deployment, {}),
+            "test_problems": self._problems.get(deployment, {}),
+            "looks": self._looks.get(deployment, {}),
+            "looking": frozenset(self._looking.get(deployment, ())),
+        }
+
+    @staticmethod
+    def _drop(kept: defaultdict[_Deployment, dict[str, Any]], deployment: _Deployment, name: str) -> None:
+        if deployment in kept:
+            kept[deployment].pop(name, None)
+            if not kept[deployment]:
+                del kept[deployment]
