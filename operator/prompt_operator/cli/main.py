@@ -11,12 +11,22 @@ from pathlib import Path
 import click
 
 from prompt_operator import __version__
+from prompt_operator.evaluation.sources.addresses import AddressRules
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="prompt-operator")
 def main() -> None:
     """Deploy LLM prompts on Kubernetes: versioned, audited, with rollbacks that hold."""
+
+
+def _networks(_context: click.Context, _option: click.Parameter, networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is no network before anything is started."""
+    try:
+        AddressRules.parse(networks)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return networks
 
 
 @main.command()
@@ -39,6 +49,13 @@ def main() -> None:
     help="Time between two comparisons with the API server, which heal what watches missed.",
 )
 @click.option(
+    "--metric-source-allow",
+    multiple=True,
+    metavar="CIDR",
+    callback=_networks,
+    help="Network that metric sources may be in although it is loopback, link-local or otherwise refused; repeatable.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -54,6 +71,7 @@ def run(
     health_host: str,
     workers: int,
     resync: float,
+    metric_source_allow: tuple[str, ...],
     log_level: str,
     log_format: str | None,
 ) -> None:
@@ -78,6 +96,7 @@ def run(
         resync_every=resync,
         health_host=health_host,
         health_port=health_port,
+        metric_source_allow=metric_source_allow,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -59,3 +59,8 @@ class Settings:
 
     health_port: int = 8080
     """Their port; 0 picks a free one, which is logged."""
+
+    metric_source_allow: tuple[str, ...] = ()
+    """Networks (CIDR) that metric sources may be in beyond the usual ones. Loopback, link-local, multicast and reserved
+    addresses and those of clouds' metadata services are refused, since whoever may edit a PromptDeployment names what
+    the operator asks. Change it for a source in the operator's own pod, or on a machine of your own: 127.0.0.1/32."""
