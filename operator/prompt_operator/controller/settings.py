@@ -50,17 +50,12 @@ class Settings:
     """Seconds without a sound from a watch until /healthz fails. The API server sends a bookmark about every 60 s."""
 
     metric_source_allow: tuple[str, ...] = ()
-    """Networks (CIDR) that metric sources may have although they are refused by default: loopback and link-local
-    addresses, and those of metadata services. Each name must be one that nobody who may edit a PromptDeployment could
-    misuse."""
+    """Networks (CIDR) that metric sources may be in beyond the usual ones. Loopback, link-local, multicast and reserved
+    addresses and those of clouds' metadata services are refused, since whoever may edit a PromptDeployment names what
+    the operator asks. Change it for a source in the operator's own pod, or on a machine of your own: 127.0.0.1/32."""
 
     health_host: str = "0.0.0.0"  # noqa: S104 - probes come from the kubelet
     """Address of /healthz and /readyz."""
 
     health_port: int = 8080
     """Their port; 0 picks a free one, which is logged."""
-
-    metric_source_allow: tuple[str, ...] = ()
-    """Networks (CIDR) that metric sources may be in beyond the usual ones. Loopback, link-local, multicast and reserved
-    addresses and those of clouds' metadata services are refused, since whoever may edit a PromptDeployment names what
-    the operator asks. Change it for a source in the operator's own pod, or on a machine of your own: 127.0.0.1/32."""
