@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from prompt_operator.cluster import ClusterError, State, down, load_image, status, up
+from prompt_operator.cluster import ClusterError, State, boot, down, load_image, status, up
 from prompt_operator.cluster.components import Options
 from prompt_operator.cluster.manager import Wish
 from prompt_operator.cluster.node import cgroups
@@ -159,8 +159,9 @@ def test_another_cluster_sweeps_up_after_one_that_nobody_takes_down(home):
 
 
 def test_two_nodes_side_by_side_have_nothing_to_do_with_each_other(home):
-    up("one", wish=NODE)
-    up("two", wish=NODE)
+    # Started at once, so that both want the same network and one has to take another.
+    starting = [subprocess.Popen(cli("up", "--node", "--name", name)) for name in ("one", "two")]
+    assert [process.wait(DEADLINE) for process in starting] == [0, 0]
     users = {name: run_pod(name) for name in ("one", "two")}
     networks = {name: network_of(name) for name in users}
     assert not networks["one"].subnet.overlaps(networks["two"].subnet)
@@ -172,6 +173,18 @@ def test_two_nodes_side_by_side_have_nothing_to_do_with_each_other(home):
     assert left_of(networks["one"], state_dir) == []
     assert users["two"].kubectl("exec", "stubborn", "--", "echo", "fine") == "fine\n"
     assert networks["two"].is_up()
+
+
+def test_a_network_that_another_was_faster_to_take_is_left_to_it(home, monkeypatch):
+    up("one", wish=NODE)
+    theirs = network_of("one")
+    offered = [Network(theirs.number), boot.network.free()]
+    monkeypatch.setattr(boot.network, "free", lambda: offered.pop(0))
+    up("two", wish=NODE)
+    assert offered == []
+    assert network_of("two").number != theirs.number
+    assert theirs.is_up()
+    run_pod("one")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -174,6 +174,16 @@ def test_a_group_that_is_in_use_is_named(mounts, tmp_path):
     assert cgroups.remove("prompt-op1-a", 0.1, mounts) == [group]
 
 
+def test_the_groups_of_a_container_are_not_taken_for_the_machines(tmp_path):
+    table = tmp_path / "mounts"
+    table.write_text(f"cgroup2 {tmp_path} cgroup2 rw 0 0\n", encoding="ascii")
+    (tmp_path / "cgroup.controllers").write_text("cpu cpuset memory pids\n", encoding="ascii")
+    assert cgroups.obstacle(table) is None
+    (tmp_path / "cgroup.type").write_text("domain\n", encoding="ascii")
+    (tmp_path / "cgroup.procs").write_text("1\n", encoding="ascii")
+    assert "a container's own" in cgroups.obstacle(table)
+
+
 def test_missing_control_groups_are_named(tmp_path):
     table = tmp_path / "mounts"
     table.write_text("proc /proc proc rw 0 0\n", encoding="ascii")

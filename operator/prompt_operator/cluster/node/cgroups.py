@@ -12,6 +12,8 @@ _POLL = 0.02
 # What the kubelet asks for in version 1, where each is a hierarchy of its own or shares one with others.
 NEEDED = frozenset({"cpu", "cpuacct", "cpuset", "memory", "pids"})
 _NEEDED_UNIFIED = NEEDED - {"cpuacct"}
+# What the kubelet wants to have in version 2 if the machine has it.
+_HANDED_ON = _NEEDED_UNIFIED | {"hugetlb"}
 
 
 def hierarchies(mounts: Path = _MOUNTS) -> dict[Path, frozenset[str]]:
@@ -39,6 +41,9 @@ def obstacle(mounts: Path = _MOUNTS) -> str | None:
     for path, controllers in found.items():
         if controllers & NEEDED and (os.statvfs(path).f_flag & os.ST_RDONLY or not os.access(path, os.W_OK)):
             return f"the control groups in {path} cannot be written"
+        # In version 2, only the machine's own top may hold processes and hand controllers on.
+        if (path / "cgroup.type").exists() and _NEEDED_UNIFIED & controllers and _words(path / "cgroup.procs"):
+            return f"those in {path} are not this machine's but a container's own, with processes at their top"
     return None
 
 
@@ -48,7 +53,7 @@ def make(name: str, mounts: Path = _MOUNTS) -> None:
         group = top / name
         for path in (top, group):
             path.mkdir(exist_ok=True)
-            for controller in _words(path / "cgroup.controllers"):
+            for controller in _HANDED_ON.intersection(_words(path / "cgroup.controllers")):
                 # One that cannot be handed on is one that no pod gets; the kubelet says which it cannot do without.
                 with contextlib.suppress(OSError):
                     (path / "cgroup.subtree_control").write_text(f"+{controller}", encoding="ascii")

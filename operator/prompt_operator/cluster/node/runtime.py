@@ -21,6 +21,7 @@ from prompt_operator.cluster.state import APP
 
 _CNI_PLACES = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 _TIMEOUT = 30
+_TEMPORARY = ".unpacking-"
 _OLDEST_CONTAINERD = (1, 6)
 _INTERPRETER = 3  # type of an ELF program header: present in what is linked dynamically
 
@@ -182,11 +183,13 @@ def _missing(directory: Path) -> list[str]:
 def _fetch(missing: Sequence[str], directory: Path, progress: Progress) -> None:
     if not debian.available():
         raise BinariesError(_what_to_install(missing))
+    for leftover in directory.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(leftover)
     for name in missing:
         package = PARTS[name].package
         with (
             progress.step(f"Fetching Debian's package {package}"),
-            tempfile.TemporaryDirectory(dir=directory, prefix=".unpacking-") as temporary,
+            tempfile.TemporaryDirectory(dir=directory, prefix=_TEMPORARY) as temporary,
         ):
             unpacked = Path(temporary) / package
             unpacked.mkdir(mode=0o755)
