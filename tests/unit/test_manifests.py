@@ -50,7 +50,7 @@ def test_the_crds_are_a_kustomization_and_still_a_directory_to_apply():
     assert not list((TOP / "crds").glob("kustomization.y*ml")), "kubectl apply -f crds/ would send it to the cluster"
 
 
-@pytest.mark.parametrize("part", ["base", "default", "namespaced", "users"])
+@pytest.mark.parametrize("part", ["base", "default", "namespaced", "users", "metric-secrets"])
 def test_every_manifest_of_the_installation_belongs_to_its_kustomization(part: str):
     named = manifest(f"{part}/kustomization.yaml")
     listed = {*named["resources"], *(p["path"] for p in named.get("patches", ()))}
