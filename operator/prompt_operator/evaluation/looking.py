@@ -86,7 +86,7 @@ def compared(members: dict[str, Any], found: Comparison) -> dict[str, Any]:
     return members | {
         "control": found.control,
         "candidate": found.candidate,
-        "effect": wording.tidy(found.effect) if found.fewest > 0.0 else None,
+        "effect": wording.tidy(found.effect) if finite and found.fewest > 0.0 else None,
         "effect_interval": Interval(lower=wording.tidy(lower), upper=wording.tidy(upper)) if finite else None,
         "p_value": None if least is None else wording.tidy(least, 6),
         "required_samples_per_arm": found.required,
@@ -96,7 +96,7 @@ def compared(members: dict[str, Any], found: Comparison) -> dict[str, Any]:
 def told(metric: Metric, found: Comparison) -> str:
     """Write the numbers of a comparison as a sentence without an end."""
     (na, a), (nb, b) = ((arm.samples or 0.0, arm.value) for arm in (found.control, found.candidate))
-    if a is None or b is None:
+    if a is None or b is None or not math.isfinite(found.interval[1] - found.interval[0]):
         return f"{wording.count(nb)} samples against {wording.count(na)}"
     return wording.comparison(metric, ((na, a), (nb, b)), found.effect, found.interval)
 

@@ -20,6 +20,8 @@ EVENTS = 5.0
 #: As many samples of each arm are always needed.
 SAMPLES = 20.0
 _BESIDE = 1e-12
+_HALF = 0.5
+_NEWTON_STEPS = 3
 
 
 def wilson(successes: float, samples: float, significance: float) -> tuple[float, float]:
@@ -42,36 +44,21 @@ class Difference:
         self.pooled = (self._sa + self._sb) / (self._na + self._nb)
 
     def rates(self, difference: float) -> tuple[float, float]:
-        """Return the likeliest rates of control and candidate that differ by this much, from -1 to 1.
-
-        The middle root of the cubic that the derivative of the likelihood is, made exact by Newton's steps.
-        """
+        """Return the likeliest rates of control and candidate that differ by this much, from -1 to 1."""
         if difference == 0.0:
             return self.pooled, self.pooled
-        na, nb, d = self._na, self._nb, difference
-        lowest, highest = max(0.0, d), min(1.0, 1.0 + d)
-        pa, pb, ratio = self._sa / na, self._sb / nb, na / nb
-        a, b = 1 + ratio, -(1 + ratio + pb + ratio * pa + d * (ratio + 2))
-        c, e = d * d + d * (2 * pb + ratio + 1) + pb + ratio * pa, -pb * d * (1 + d)
-        third = b / (3 * a)
-        square = third * third - c / (3 * a)
-        if square <= 0.0:
-            rate = -third
-        else:
-            v = third**3 - b * c / (6 * a * a) + e / (2 * a)
-            u = math.copysign(math.sqrt(square), v)
-            cosine = max(-1.0, min(1.0, v / u**3)) if u**3 else 1.0
-            rate = 2 * u * math.cos((math.pi + math.acos(cosine)) / 3) - third
-        for _ in range(2):
-            slope = (3 * a * rate + 2 * b) * rate + c
-            step = (((a * rate + b) * rate + c) * rate + e) / slope if slope else 0.0
-            rate -= step if abs(step) < 1e-3 else 0.0  # noqa: PLR2004 - else it is a double root, exact as it is
-        rate = max(lowest, min(highest, rate))
-        return rate - d, rate
+        a, b = self._rarer(difference)
+        return (1.0 - a, 1.0 - b) if self.pooled > _HALF else (a, b)
+
+    def _rarer(self, difference: float) -> tuple[float, float]:
+        """Return those rates for the rarer outcome: near 0 they keep their digits, near 1 they would lose them."""
+        if self.pooled > _HALF:
+            return _likeliest((self._na, self._na - self._sa), (self._nb, self._nb - self._sb), -difference)
+        return _likeliest((self._na, self._sa), (self._nb, self._sb), difference)
 
     def variance(self, difference: float) -> float:
         """Return the variance of the effect if the rates differed by this much."""
-        pa, pb = self.rates(difference)
+        pa, pb = self._rarer(difference) if difference else (self.pooled, self.pooled)
         return max(0.0, pa * (1 - pa)) / self._na + max(0.0, pb * (1 - pb)) / self._nb
 
     def interval(self, significance: float) -> tuple[float, float]:
@@ -104,3 +91,33 @@ class Difference:
         """
         worse = 1.0 - self.pooled if higher_is_better else self.pooled
         return min(self._na, self._nb) * min(worse + tolerated_loss, 1.0 - worse)
+
+
+def _likeliest(control: tuple[float, float], candidate: tuple[float, float], d: float) -> tuple[float, float]:
+    """Return the rates with candidate - control = d, not 0, that make (samples, successes) of both likeliest.
+
+    An end of their range, or the middle root of the cubic that the derivative of the likelihood is there, made exact by
+    Newton's steps.
+    """
+    (na, sa), (nb, sb) = control, candidate
+    lowest, highest = max(0.0, d), min(1.0, 1.0 + d)
+    if sa == 0.0 and sb == 0.0:
+        return lowest - d, lowest
+    pa, pb, ratio = sa / na, sb / nb, na / nb
+    a, b = 1 + ratio, -(1 + ratio + pb + ratio * pa + d * (ratio + 2))
+    c, e = d * (d + 2 * pb + ratio + 1) + pb + ratio * pa, -pb * d * (1 + d)
+    third = b / (3 * a)
+    square = third * third - c / (3 * a)
+    if square <= 0.0:
+        rate = -third
+    else:
+        v = third**3 - b * c / (6 * a * a) + e / (2 * a)
+        u = math.copysign(math.sqrt(square), v)
+        cosine = max(-1.0, min(1.0, v / u**3)) if u**3 else 1.0
+        rate = 2 * u * math.cos((math.pi + math.acos(cosine)) / 3) - third
+    for _ in range(_NEWTON_STEPS):
+        slope = (3 * a * rate + 2 * b) * rate + c
+        step = (((a * rate + b) * rate + c) * rate + e) / slope if slope else 0.0
+        rate -= step if abs(step) < 1e-3 else 0.0  # noqa: PLR2004 - else it is a double root, exact as it is
+    rate = max(lowest, min(highest, rate))
+    return rate - d, rate
