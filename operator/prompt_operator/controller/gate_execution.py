@@ -111,6 +111,7 @@ class GateExecutor:
             "spec": {
                 "promptDeploymentName": deployment.name,
                 "fromHash": action.from_hash,
+                "targetHash": action.target_hash,
                 "reason": action.reason,
                 "requestedBy": action.requested_by,
             },

@@ -144,6 +144,8 @@ class CreateRollback:
     reason: str
     requested_by: str
     from_hash: str
+    #: Where to go. Named, because without a target it would only reject a candidate under test.
+    target_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
