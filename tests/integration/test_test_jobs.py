@@ -302,6 +302,18 @@ async def test_a_test_that_never_starts_runs_out_of_time_and_says_why(
     assert words in said
 
 
+async def test_a_runner_that_comes_later_looks_after_what_runs(stand: Stand):
+    stand.user.create(cron_job())
+    async with stand.runner() as runner:
+        job = await started(stand, runner, timeout=8)
+    async with stand.runner() as later:
+        later.watch_over(job)
+        await asyncio.to_thread(not_pulled, stand)
+        job = await finished(stand)
+        eventually(lambda: stand.user.listed("pods") == [], what="no pods are left")
+        assert "ImagePullBackOff" in (await later.report(job))[1]
+
+
 async def test_a_runner_that_was_not_there_says_where_to_look(stand: Stand):
     stand.user.create(cron_job())
     async with stand.runner() as runner:

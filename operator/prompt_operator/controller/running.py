@@ -158,6 +158,8 @@ async def _wait_until_ready(controller: Controller) -> None:
             await asyncio.sleep(_CHECK_AGAIN)
         else:
             controller.health.waits_for = ""
+            for job in controller.store.evidence.jobs():
+                controller.jobs.watch_over(job)
             log.info("ready", deployments=len(controller.store.deployment_keys()))
             return
 

@@ -1,9 +1,10 @@
 """The Jobs of tests and of metrics: cloned from a CronJob and given the prompts. Pure.
 
 A Job is made as ``kubectl create job --from=cronjob/…`` makes one, so nobody gets pods they could not make themselves.
-It differs in what testing a prompt needs: it begins suspended, until its ConfigMaps are there; it belongs to the
-PromptDeployment; every container gets the prompts mounted, and named in its environment. Where the template sets a
-variable of the same name, ours wins, and stands first, so that others may refer to it as ``$(PROMPT_REVISION)``.
+It differs in what testing a prompt needs: that of a test begins suspended, until its ConfigMaps are there (the pods of
+a metric wait for them instead); it belongs to the PromptDeployment; every container gets the prompts mounted, and named
+in its environment. Where the template sets a variable of the same name, ours wins, and stands first, so that others may
+refer to it as ``$(PROMPT_REVISION)``.
 
 Whoever may create Jobs in a namespace can make one that looks like ours in all but its uid: a test's result is worth
 as much as the right to create Jobs there.
@@ -173,7 +174,7 @@ def job_from(
     ttl_seconds: int,
     metric: str = "",
 ) -> Json:
-    """Return the suspended Job to be created from a CronJob. Raises JobRefusedError where that must not be.
+    """Return the Job to be created from a CronJob. Raises JobRefusedError where that must not be.
 
     Of the template's own deadline and ours the earlier holds. The CronJob itself is left as it was.
     """
@@ -187,7 +188,8 @@ def job_from(
         if pod.get(kind):
             pod[kind] = [_with_prompts(c, environment) for c in pod[kind]]
     pod["volumes"] = [*(pod.get("volumes") or ()), *_volumes(name)]
-    job["suspend"] = True
+    # A reader that dies leaves a Job nobody looks for: not suspended, it ends at its deadline, and its TTL removes it.
+    job["suspend"] = not metric
     job["activeDeadlineSeconds"] = min(timeout_seconds, job.get("activeDeadlineSeconds") or timeout_seconds)
     job["ttlSecondsAfterFinished"] = ttl_seconds
     ours = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_DEPLOYMENT: deployment}

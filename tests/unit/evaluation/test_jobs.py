@@ -100,6 +100,13 @@ def test_a_test_is_watched_by_the_operator_and_a_metric_is_not():
     assert names.LABEL_REVISION not in metric
 
 
+def test_a_metrics_job_ends_by_itself_where_nobody_is_left_to_let_it_go():
+    spec = made(cron_job(), test="", metric="latency")["spec"]
+    assert spec["suspend"] is False
+    assert spec["activeDeadlineSeconds"]
+    assert spec["ttlSecondsAfterFinished"]
+
+
 def test_labels_of_the_template_do_not_replace_ours():
     cron = cron_job()
     cron["spec"]["jobTemplate"]["metadata"]["labels"] = dict.fromkeys(
