@@ -6,8 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from prompt_operator.cluster import Cluster
+from prompt_operator.cluster.errors import BinariesError
+from tests.support import prometheus_binaries
 from tests.support.elsewhere import own_name
 from tests.support.operator_process import OperatorProcess
+from tests.support.prometheus_binaries import Binaries
 from tests.support.user import User
 
 _numbers = itertools.count(1)
@@ -29,3 +32,14 @@ def new_user(cluster: Cluster) -> Callable[[], User]:
 def team(new_user: Callable[[], User], shared_operator: OperatorProcess) -> User:
     """A user whose namespace all tests of a module share, served by the shared operator."""
     return new_user()
+
+
+@pytest.fixture(scope="session")
+def binaries(request: pytest.FixtureRequest) -> Binaries:
+    """Prometheus and promtool; the first time they are fetched or built, and that is shown."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        try:
+            return prometheus_binaries.find()
+        except BinariesError as error:
+            pytest.skip(str(error))

@@ -8,8 +8,6 @@ import pytest
 
 from prompt_operator.api.content import content_of, short_hash
 from prompt_operator.cluster import Cluster
-from prompt_operator.cluster.errors import BinariesError
-from tests.support import prometheus_binaries
 from tests.support.manifests import deployment, rollback
 from tests.support.operator_process import OperatorProcess
 from tests.support.prometheus import Prometheus
@@ -29,17 +27,6 @@ WORKERS = ("promptdeployments", "agentrollbacks")
 def cluster(quiet_cluster: Cluster) -> Cluster:
     """Where no other operator acts: what is counted is what this test's operator did."""
     return quiet_cluster
-
-
-@pytest.fixture(scope="module")
-def binaries(request: pytest.FixtureRequest) -> Binaries:
-    """Prometheus and promtool; the first time they are fetched or built, and that is shown."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        try:
-            return prometheus_binaries.find()
-        except BinariesError as error:
-            pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -22,9 +22,11 @@ before it counts; with ``prometheus_client``, calling ``.labels(…)`` is enough
 and the end of an agent is lost too.
 
 **Estimates.** ``increase`` extends what it saw to the ends of the window, by at most half the time between two scrapes
-at an end where samples are missing, never below 0. So counts have fractions, and are off by what happens within about
-one scrape interval at either end: under 1 % for a window of 100 scrapes at steady traffic. This is the same for
-both arms, and for successes and samples of one arm.
+at an end where samples are missing, never below 0. So counts have fractions, and are off by what happens within one
+scrape interval at either end: 1 % of a window of 100 scrapes on average, 2 % at most, at steady traffic. It is the same
+for successes and samples of an arm, whose rate is therefore that of what was scraped, and alike for both arms. A window
+of less than two scrapes is no data. NOT guaranteed: that the queries of an arm see the same scrapes; one that is stored
+between them can make successes exceed samples by a scrape's share, where nearly all succeed.
 
 **Stale data.** An instant query gives its result the time that was asked for, whatever the age of what it was
 computed from: Prometheus looks back 5 minutes for a bare series, and over the whole window for ``increase``, which
@@ -52,6 +54,7 @@ STALE_AFTER: Final = 10.0
 
 _OK: Final = 200
 _REFUSALS: Final = (401, 403)
+_ELSEWHERE: Final = (404, 405)
 
 
 def queries_of(source: PrometheusSource, kind: Kind) -> dict[str, str]:
@@ -109,7 +112,8 @@ def _complaint(answer: Answer, said: dict[str, Any], who: str) -> str:
     because = f": {shown(error, LONGEST_QUOTE)}" if isinstance(error, str) and error else "."
     if answer.status in _REFUSALS:
         return f"{who} refused the query ({answer.status}){because} See bearerToken."
-    return f"{who} did not run the query ({answer.status}){because}"
+    elsewhere = " See its address." if answer.status in _ELSEWHERE and because == "." else ""
+    return f"{who} did not run the query ({answer.status}){because}{elsewhere}"
 
 
 def _sample(data: dict[str, Any], who: str) -> Any:
