@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,19 @@ def test_each_prompt_is_hashed_and_its_name_is_told(tmp_path: Path, capsys: pyte
     assert all(line.startswith("sha256:") for line in lines)
     assert [line.split()[1] for line in lines] == ["support", "other"]
     assert lines[0].split()[0] == lines[1].split()[0]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("number", [1, 2000])
+def test_a_reader_who_has_seen_enough_is_no_failure(tmp_path: Path, unbuffered: str, number: int):
+    path = written(tmp_path, "---\n".join(GOOD.replace("name: support", f"name: n{n}") for n in range(number)))
+    command = [sys.executable, "-m", "prompt_operator.cli.plugin.main", "hash", "-f", path, "-o", "json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, env=environment, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (Exit.OK, b"")
 
 
 def test_standard_input_and_json_are_read_as_files_are(

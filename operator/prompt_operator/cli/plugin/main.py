@@ -39,8 +39,19 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 _HIDDEN: Final = {"__complete": ("completion", "complete", "")}
 
 
+class _ReaderLeftError(Exception):
+    """Nobody reads what is written any more."""
+
+
 class Verbs(click.Group):
     """The verbs, each imported when it is asked for."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a verb. A pipe that is closed early is told by an error of our own: click would exit with 1."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError as error:
+            raise _ReaderLeftError from error
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the verbs in the order people meet them."""
@@ -94,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = cli.main(list(arguments), prog_name="kubectl prompt", standalone_mode=False, windows_expand_args=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (_ReaderLeftError, BrokenPipeError):
         return _end_quietly()
     except PluginError as error:
         return _complain(str(error), error.code)
