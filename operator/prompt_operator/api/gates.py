@@ -59,7 +59,9 @@ class Approval(StrEnum):
 class SecretKey(ApiModel):
     """One key of a Secret in the namespace of the PromptDeployment."""
 
-    name: ObjectName = Field(description="Name of the Secret.")
+    name: ObjectName = Field(
+        description='Name of the Secret, which has the label promptoperator.io/metric-source: "true".'
+    )
     key: Word = Field(description="Key of its data.")
 
 
@@ -67,7 +69,11 @@ class Access(ApiModel):
     """How a source is spoken to."""
 
     timeout_seconds: int = Field(default=10, ge=1, le=120, description="Seconds until an answer counts as missing.")
-    bearer_token: SecretKey | None = Field(default=None, description="Sent as Authorization: Bearer.")
+    bearer_token: SecretKey | None = Field(
+        default=None,
+        description="Sent as Authorization: Bearer; over plain http to names like NAME.NAMESPACE.svc and private "
+        "addresses only.",
+    )
     ca_certificate: SecretKey | None = Field(
         default=None, description="PEM certificates the server must be signed by; absent means the system's."
     )
@@ -77,10 +83,12 @@ class PrometheusSource(Access):
     """Counts from a Prometheus.
 
     Each query is run for each arm, and must give exactly one number. In it {{hash}}, {{deployment}}, {{namespace}},
-    {{agent}}, {{window}}, {{arm}} and {{experiment}} are filled in; window is the time since the test began.
+    {{agent}}, {{window}}, {{arm}} and {{experiment}} are filled in; window is the time since the test began, as 3600s.
+    For example sum(increase(prompt_requests_total{hash="{{hash}}",arm="{{arm}}"}[{{window}}])). Agents make their
+    counters at 0 for both arms before they count, since what a counter begins with is not seen as an increase.
     """
 
-    address: Url = Field(description="URL of the server, such as http://prometheus.monitoring:9090.")
+    address: Url = Field(description="URL of the server, such as http://prometheus.monitoring.svc:9090.")
     samples: Query = Field(default="", description="Query for the number of samples. Not for a Value.")
     successes: Query = Field(default="", description="Query for how many of them succeeded, for a Proportion.")
     sum: Query = Field(default="", description="Query for the sum of the values, for a Mean.")
@@ -92,7 +100,8 @@ class HttpSource(Access):
     """Counts from an HTTP endpoint, which answers a GET with one JSON object per arm.
 
     For example {"control": {"samples": 120, "successes": 90}, "candidate": {…}}: samples with successes, or with sum
-    and sumOfSquares, or value alone, all since the test began. The URL is filled in as the queries of Prometheus are.
+    and sumOfSquares, or value alone, all since the test began. The URL is filled in as the queries of Prometheus are,
+    but for {{arm}}, as both arms are asked for at once; {{hash}} is the candidate's.
     """
 
     url: Url = Field(description="URL of the endpoint.")
