@@ -1,7 +1,9 @@
 """Which addresses sources may have, in all the forms that addresses have."""
 
 import pytest
+from click.testing import CliRunner
 
+from prompt_operator.cli.main import main
 from prompt_operator.evaluation.sources.addresses import AddressRules, keeps_plain_http_inside
 
 DEFAULT = AddressRules()
@@ -140,3 +142,11 @@ def test_a_token_may_go_by_plain_http_where_it_stays_inside(host: str):
 )
 def test_a_token_does_not_go_by_plain_http_anywhere_else(host: str):
     assert not keeps_plain_http_inside(host)
+
+
+def test_the_command_refuses_what_is_no_network_before_it_starts_anything():
+    done = CliRunner().invoke(
+        main, ["run", "--metric-source-allow", "127.0.0.0/8", "--metric-source-allow", "localhost"]
+    )
+    assert done.exit_code == 2
+    assert "'--metric-source-allow': localhost is not a network" in done.output
