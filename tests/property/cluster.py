@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from prompt_operator.api.gates import Gates
 from prompt_operator.api.names import FIELD_MANAGER
 from prompt_operator.lifecycle import actions, times
 from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Ownership, Problem, Revision, Rollback
@@ -55,7 +56,8 @@ class Cluster:
             created=times.seconds(self.now), deleting=False, agent=spec.pop("agent", name), environment="production",
             version=spec.pop("version", ""), change=spec.pop("change", {}), content_hash=self._hash(text),
             content_problem=None, target_hash=self._hash(target), target_managers=(), paused=spec.pop("paused", False),
-            release_revision=0, revision_limit=spec.pop("limit", 50), status={},
+            release_revision=0, revision_limit=spec.pop("limit", 50), status={}, gates=spec.pop("gates", Gates()),
+            monitoring=spec.pop("monitoring", None), decisions=spec.pop("decisions", ()),
         )  # fmt: skip
         assert not spec, spec
         self.managers[name] = {GIT} if target else set()

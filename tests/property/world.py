@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from prompt_operator.api.names import FIELD_MANAGER, UNVERIFIED
+from prompt_operator.api.names import ANNOTATION_EXPERIMENT_STARTED, FIELD_MANAGER
 from prompt_operator.api.phases import Phase, Stage, may_become
 from prompt_operator.lifecycle import actions, times
 from prompt_operator.lifecycle.case import annotations_of, labels_of
@@ -26,7 +26,8 @@ from prompt_operator.lifecycle.observed import (
 )
 from prompt_operator.lifecycle.policies import decide
 from prompt_operator.lifecycle.rollback_policies import ObservedRollback, decide_rollback
-from tests.property.cluster import GIT, PERSON, Cluster, ConfigMap, h
+from tests.property.cluster import GIT, PERSON, ConfigMap, h
+from tests.property.evidence import Evidence
 
 __all__ = ["GIT", "PERSON", "Key", "Pending", "World", "h"]
 Key = tuple[str, str]  # ("deployment" | "rollback", name)
@@ -42,7 +43,7 @@ class Pending:
     seen: Observed | ObservedRollback
 
 
-class World(Cluster):
+class World(Evidence):
     """A cluster with the operator at work in it, one decision at a time."""
 
     # --- what the controller sees ------------------------------------------------------------------------------------
@@ -68,6 +69,7 @@ class World(Cluster):
             config_map=view,
             rollbacks=tuple(self._planned(n, row) for _, n, row in sorted(planned, key=lambda p: p[:2])),
             leftovers=frozenset(r.name for r in mine if r.owner_uid != d.uid),
+            **self.evidence_of(name),
         )
 
     def observe_rollback(self, name: str) -> ObservedRollback:
@@ -86,9 +88,11 @@ class World(Cluster):
         return {d.name for d in self.deployments.values() if d.agent == rollback.spec["agent"]}
 
     def _planned(self, name: str, row: Mapping[str, Any]) -> PlannedRollback:
-        reason = str(self.rollbacks[name].spec.get("reason") or "")
-        uid = self.rollbacks[name].uid
-        return PlannedRollback(name, uid, row["fromHash"], row["toHash"], row["revision"], reason, UNVERIFIED)
+        rollback = self.rollbacks[name]
+        reason, by = str(rollback.spec.get("reason") or ""), self.requested_by(rollback)
+        return PlannedRollback(
+            name, rollback.uid, row["fromHash"], row["toHash"], row["revision"], reason, by, row["rejectedRevision"]
+        )
 
     def all_keys(self) -> list[Key]:
         return [("deployment", n) for n in self.deployments] + [("rollback", n) for n in self.rollbacks]
@@ -150,6 +154,8 @@ class World(Cluster):
                 del self.rollbacks[seen.name]
             case actions.DeleteRevision(name=name):
                 return self.revisions.pop(name, None) is not None
+            case actions.DeleteJob(job=job):
+                self.delete_job(job)
             case _:
                 raise AssertionError(f"an AgentRollback does not write {action}")
         return True
@@ -180,7 +186,7 @@ class World(Cluster):
             case actions.DeleteRevision(name=name):
                 return self.revisions.pop(name, None) is not None
             case _:
-                raise AssertionError(f"a PromptDeployment does not write {action}")
+                return self.do(seen, action)
         return True
 
     def _create_revision(self, d: Deployment, seen: Observed, action: actions.CreateRevision) -> bool:
@@ -228,7 +234,8 @@ class World(Cluster):
             self.old_config_maps.append(held)
         view = LiveConfigMap(
             held.view.uid if held else self._uid(), self._rv(), Ownership.OURS, action.hash, True, dict(action.record),
-            labels_of(d), annotations_of(revision),
+            labels_of(d), annotations_of(revision) | self._noted(action), experiment=dict(action.experiment or {}),
+            candidate_hash=str((action.experiment or {}).get("candidateHash") or ""),
         )  # fmt: skip
         self.config_maps[d.name] = ConfigMap(view, d.uid)
         record, made = action.record, self.switches[d.uid]
@@ -236,6 +243,10 @@ class World(Cluster):
             moment = (action.revision, action.hash, str(record["activatedTime"]), str(record["previousHash"]))
             made.append(moment)
         return True
+
+    @staticmethod
+    def _noted(action: actions.WriteConfigMap) -> dict[str, str]:
+        return {ANNOTATION_EXPERIMENT_STARTED: action.experiment_started} if action.experiment else {}
 
     # --- what the API server and the contract demand -----------------------------------------------------------------
 

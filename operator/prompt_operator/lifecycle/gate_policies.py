@@ -81,10 +81,10 @@ def stop_tests(case: Case) -> Action | None:
 
 def roll_back_by_itself(case: Case) -> Action | None:
     """Create the AgentRollback that a regression calls for, or a person's rejection of what is live."""
-    wanted = wanted_rollback(case)
-    if wanted is None:
+    wanted, back = wanted_rollback(case), case.previous_version
+    if wanted is None or back is None:
         return None
-    return CreateRollback(wanted.name, wanted.reason, wanted.requested_by, case.live_hash)
+    return CreateRollback(wanted.name, wanted.reason, wanted.requested_by, case.live_hash, back.revision.hash)
 
 
 def take_looks(case: Case) -> Action | None:
@@ -100,7 +100,7 @@ def next_moments(case: Case) -> list[datetime]:
     moments = [due for due, look in pending_looks(case) if look.id not in case.observed.looking]
     if has_regressed(case) and (refusal := refusal_of(case)) and refusal.until:
         moments.append(refusal.until)
-    moments += [p.noticed + timedelta(seconds=TRY_TEST_AGAIN) for p in _problems(case)]
+    moments += [min(p.noticed, case.now) + timedelta(seconds=TRY_TEST_AGAIN) for p in _problems(case)]
     return moments
 
 
@@ -124,4 +124,6 @@ def _problems(case: Case) -> list[TestProblem]:
 
 def _must_wait(case: Case, name: str) -> bool:
     problem = case.observed.test_problems.get(name)
-    return problem is not None and case.now < problem.noticed + timedelta(seconds=TRY_TEST_AGAIN)
+    if problem is None or problem.noticed > case.now:  # the clock was set back: what is known is not waited for
+        return False
+    return case.now < problem.noticed + timedelta(seconds=TRY_TEST_AGAIN)

@@ -12,12 +12,19 @@ from prompt_operator.lifecycle.gates import (
     approvals_missing,
     approvers_of,
     deadline_of,
+    rejection_of,
     stale_decisions,
     test_runs,
     tests_for,
 )
 from prompt_operator.lifecycle.kinds import Kind, Situation, still_live
-from prompt_operator.lifecycle.monitoring import has_regressed, refusal_of, rejection_of_live
+from prompt_operator.lifecycle.monitoring import (
+    has_regressed,
+    refusal_of,
+    rejection_failed,
+    rejection_of_live,
+    was_heeded,
+)
 from prompt_operator.lifecycle.observed import Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
 
@@ -36,12 +43,21 @@ def regressed(case: Case) -> Situation | None:
     refusal = refusal_of(case)
     if refusal is None:
         return Situation(Kind.WORKING, Reason.RollingBack, f"{found}; it is being rolled back.")
+    if refusal.until:  # time alone ends it
+        return Situation(Kind.WORKING, refusal.reason, f"{found}. {refusal.message}")
     return Situation(Kind.STALLED, Reason.Regressed, f"{found}. {refusal.message}")
 
 
 def rejected_live(case: Case) -> Situation | None:
-    """A person rejects what is live, and there is nowhere to go."""
+    """A person rejects what is live, and there is nowhere to go, or going there failed."""
     word = rejection_of_live(case)
+    if word and (failed := rejection_failed(case)):
+        return Situation(
+            Kind.STALLED,
+            Reason.RejectedByPerson,
+            f"{word.by} rejects what is live, but AgentRollback {failed} came to nothing; see its message. Roll back "
+            "by another AgentRollback, or take the decision back.",
+        )
     if word is None or case.previous_version:
         return None
     return Situation(
@@ -80,6 +96,11 @@ def candidate_ended(case: Case) -> Situation | None:
             Kind.STALLED,
             Reason.TestsFailed,
             f"Revision {candidate.number} failed its tests: {names[:500]}. {next_step}",
+        )
+    if word := rejection_of(case, candidate):
+        next_step = (
+            f"It stays so while {word.by}'s decision stands in spec.decisions: edit spec.prompt, or have that taken "
+            f"back and set spec.release.revision to {candidate.number}.{still_live(case)}"
         )
     return Situation(
         Kind.STALLED,
@@ -180,7 +201,11 @@ def regression_aspect(case: Case) -> tuple[bool, str, str]:
 
 def _stale(case: Case) -> str:
     said = [f"{d.by} about {short_hash(d.hash)}" for d in stale_decisions(case)][:5]
-    return f" Without effect, as neither candidate nor live: {', '.join(said)}." if said else ""
+    stale = f" Without effect, as neither candidate nor live: {', '.join(said)}." if said else ""
+    live = case.live.revision if case.live else None
+    if live and (word := rejection_of(case, live)) and was_heeded(case, live):
+        stale += f" Without effect, as what is live was brought back over it: {word.by} about {short_hash(word.hash)}."
+    return stale
 
 
 def _phase_of(case: Case, candidate: Revision) -> Phase | None:

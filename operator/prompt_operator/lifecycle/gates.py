@@ -20,11 +20,13 @@ from prompt_operator.api.reasons import Reason
 from prompt_operator.api.reports import TestRun, Verdict
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.case import Case
-from prompt_operator.lifecycle.observed import Revision
+from prompt_operator.lifecycle.observed import PlannedRollback, Revision
 
 #: What of an A/B test makes it another one when it is edited: samples taken under other rules do not count.
 _IDENTITY: Final = ("candidateWeight", "significance", "metrics")
 _ENDED: Final = (Verdict.Passed, Verdict.Failed)
+#: Reasons that are the code's own words: nobody's text is taken for one of them.
+_OWN_WORDS: Final = frozenset({Reason.Superseded, Reason.Quarantined, Reason.TestsFailed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,12 @@ def passed_tests_and_experiment(case: Case, revision: Revision) -> bool:
 
 
 def has_passed_gates(case: Case, revision: Revision) -> bool:
-    """Tell whether a revision may ship: it was not rejected but for a newer one, and passed every gate."""
+    """Tell whether a revision may ship: it was not rejected but for a newer one, and passed every gate.
+
+    Nothing has where the gates cannot be read: what nobody understands is not passed.
+    """
+    if case.deployment.gates_problem or rejection_of(case, revision):
+        return False
     if revision.phase in TERMINAL and revision.status.get("rejectionReason") != Reason.Superseded:
         return False
     if revision is case.unfinished and unfinished_phase(case, revision)[0] is not Phase.ABPassed:
@@ -90,12 +97,18 @@ def rejection_of(case: Case, revision: Revision) -> Decision | None:
     return next(said, None)
 
 
+def is_for_approval(case: Case, revision: Revision) -> bool:
+    """Tell whether people are asked about a revision: ways back need nobody, as gates are for what is new."""
+    if case.deployment.gates.approvals is None or revision.trigger is Trigger.Revert or revision.is_rollback:
+        return False
+    others = (r for r in case.revisions if r.hash == revision.hash and r.number != revision.number)
+    return not any(r.number in case.shipped_at for r in others)
+
+
 def approvals_missing(case: Case, revision: Revision) -> int:
-    """Return how many people must still approve: ways back need nobody, as gates are for what is new."""
+    """Return how many people must still approve."""
     wanted = case.deployment.gates.approvals
-    if wanted is None or revision.trigger is Trigger.Revert or revision.is_rollback:
-        return 0
-    if any(r.number in case.shipped_at for r in case.revisions if r.hash == revision.hash):
+    if wanted is None or not is_for_approval(case, revision):
         return 0
     return max(0, wanted.required - len(set(approvers_of(case, revision))))
 
@@ -147,9 +160,11 @@ def _test_run(case: Case, revision: Revision, test: TestGate, known: TestRun | N
     job, problem = case.observed.jobs.get(name), case.observed.test_problems.get(name)
     begun = known.start_time if known else None
     run = TestRun(name=test.name, job_name=name, start_time=begun)
-    if job is None:
+    if job is None or job.state == "Suspended":
         if problem:
             return run.model_copy(update={"verdict": Verdict.Errored, "message": problem.message[:1024]})
+        if job:
+            return run  # made, and not let go yet
         if begun:
             gone = "Its Job was deleted before it ended, so nothing is known; that passes nothing."
             return run.model_copy(update={"verdict": Verdict.Failed, "message": gone})
@@ -199,8 +214,11 @@ def wanted_experiment(case: Case) -> Experiment | None:
 def _started(case: Case, candidate: Revision, name: str) -> str:
     """Return when an experiment began: as status says, else as the ConfigMap that began it does."""
     report = candidate.status.get("abReport") or {}
-    if report.get("id") == name and report.get("startedTime"):
-        return str(report["startedTime"])
+    if report.get("id") == name and (began := str(report.get("startedTime") or "")):
+        # A clock that was set back by more than a look: how long it ran is unknown, so it begins anew.
+        test = case.deployment.gates.ab_test
+        if test is None or times.read(began) - case.now <= timedelta(seconds=test.interval_seconds):
+            return began
     held = case.config_map
     if held and held.experiment.get("id") == name and held.candidate_hash == candidate.hash:
         noted = held.annotations.get(ANNOTATION_EXPERIMENT_STARTED)
@@ -216,7 +234,7 @@ def ab_report(case: Case, revision: Revision) -> dict[str, Any]:
     experiment = wanted_experiment(case) if revision is case.unfinished else None
     if experiment is None or not experiment.started:
         return report
-    if report.get("id") != experiment.id:
+    if (report.get("id"), report.get("startedTime")) != (experiment.id, experiment.started):
         report = {
             "id": experiment.id,
             "startedTime": experiment.started,
@@ -225,9 +243,18 @@ def ab_report(case: Case, revision: Revision) -> dict[str, Any]:
             "message": "The candidate is beside the live version; no look was taken yet.",
         }
     look = case.observed.looks.get(experiment.id)
-    if look and str(look.report.get("lastLookTime")) > str(report.get("lastLookTime") or ""):
+    if look and is_newer(look.report, report):
         report = {k: v for k, v in look.report.items() if k != "tests"}
     return report
+
+
+def is_newer(look: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Tell whether a look goes on from what is known: counted, since clocks step back, and of the same beginning.
+
+    A look that was under way while its test was ended and begun anew is none of the new one.
+    """
+    same = look.get("startedTime") == known.get("startedTime")
+    return same and int(look.get("looks") or 0) > int(known.get("looks") or 0)
 
 
 def deadline_of(test: AbTest, report: Mapping[str, Any]) -> datetime:
@@ -238,9 +265,16 @@ def deadline_of(test: AbTest, report: Mapping[str, Any]) -> datetime:
 # --- all together ---------------------------------------------------------------------------------------------------
 
 
-def rejected_by_rollback(case: Case, candidate: Revision) -> str:
-    """Return the name of the running AgentRollback that only rejects this candidate; empty if none does."""
-    return next((row.name for row in case.observed.rollbacks if row.rejects == candidate.number), "")
+def rejected_by_rollback(case: Case, candidate: Revision) -> PlannedRollback | None:
+    """Return the running AgentRollback that only rejects this candidate, if one does."""
+    return next((row for row in case.observed.rollbacks if row.rejects == candidate.number), None)
+
+
+def _in_words(reason: str, otherwise: str) -> str:
+    """Return a person's reason, told apart from the reasons that mean something to programs."""
+    if not reason:
+        return otherwise
+    return f"{otherwise}: {reason}"[:1024] if reason in _OWN_WORDS else reason[:1024]
 
 
 def unfinished_phase(case: Case, revision: Revision) -> tuple[Phase, str]:
@@ -252,10 +286,9 @@ def unfinished_phase(case: Case, revision: Revision) -> tuple[Phase, str]:
     if revision.hash == case.live_hash:
         return Phase.Shipped, ""  # its content is live as another revision; the ConfigMap stays untouched
     if word := rejection_of(case, revision):
-        return Phase.Rejected, word.reason or f"Rejected by {word.by}"
+        return Phase.Rejected, _in_words(word.reason, f"Rejected by {word.by}")
     if rollback := rejected_by_rollback(case, revision):
-        reason = next(r.reason for r in case.observed.rollbacks if r.name == rollback)
-        return Phase.Rejected, reason[:1024] or f"Rejected by AgentRollback {rollback}"
+        return Phase.Rejected, _in_words(rollback.reason, f"Rejected by AgentRollback {rollback.name}")
     if revision.phase is Phase.ABPassed or passed_tests_and_experiment(case, revision):
         return Phase.ABPassed, ""
     if revision.phase is not Phase.ABRunning and (stopped := _before_experiment(case, revision)):
@@ -275,11 +308,12 @@ def _before_experiment(case: Case, revision: Revision) -> tuple[Phase, str] | No
 
 
 def _experiment_phase(case: Case, revision: Revision) -> tuple[Phase, str]:
-    test, report = case.deployment.gates.ab_test, ab_report(case, revision)
-    if test is None or case.live is None:
+    test = case.deployment.gates.ab_test
+    if case.deployment.gates_problem is None and (test is None or case.live is None):
         return Phase.ABPassed, ""
-    if not report.get("startedTime"):
-        return (revision.phase or Phase.Proposed), ""
+    report, experiment = ab_report(case, revision), wanted_experiment(case)
+    if test is None or experiment is None or not experiment.started:
+        return (revision.phase or Phase.Proposed), ""  # what an earlier experiment found out decides nothing
     match report.get("verdict"):
         case Verdict.Passed:
             return Phase.ABPassed, ""

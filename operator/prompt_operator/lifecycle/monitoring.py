@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from prompt_operator.api.gates import Approval, Decision, Monitoring
+from prompt_operator.api.gates import Decision, Monitoring
 from prompt_operator.api.names import AUTO_ROLLBACK, auto_rollback_name, rejection_name
 from prompt_operator.api.phases import Phase, Trigger
 from prompt_operator.api.reasons import Reason
 from prompt_operator.api.reports import Verdict
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.case import Case, Shipment
+from prompt_operator.lifecycle.gates import is_newer, rejection_of
 from prompt_operator.lifecycle.observed import Revision
 
 
@@ -75,7 +76,7 @@ def regression_report(case: Case, revision: Revision) -> dict[str, Any]:
             "message": "It is watched; no look was taken yet.",
         }
     look = case.observed.looks.get(watch.id)
-    if look and str(look.report.get("lastLookTime")) > str(recorded.get("lastLookTime") or ""):
+    if look and is_newer(look.report, recorded):
         recorded = dict(look.report)
     looked = recorded.get("lastLookTime")
     failed = recorded.get("verdict") == Verdict.Failed
@@ -140,11 +141,14 @@ def _somewhere_to_go(case: Case, _revision: Revision) -> Refusal | None:
 
 def _not_again_so_soon(case: Case, _revision: Revision) -> Refusal | None:
     config = case.deployment.monitoring
-    last = max(
-        (case.shipped_at[r.number] for r in case.rollback_revisions
-         if r.trigger is Trigger.AutoRollback and r.number in case.shipped_at),
-        default="",
-    )  # fmt: skip
+    made = [
+        case.shipped_at[r.number]
+        for r in case.rollback_revisions
+        if r.trigger is Trigger.AutoRollback and r.number in case.shipped_at
+    ]
+    history = case.deployment.status.get("history") or ()  # remembers what was collected
+    made += [str(p["time"]) for p in history if p.get("trigger") == Trigger.AutoRollback and p.get("time")]
+    last = max(made, default="")
     if not last or config is None:
         return None
     until = times.read(last) + timedelta(seconds=config.cooldown_seconds)
@@ -159,11 +163,11 @@ def _not_again_so_soon(case: Case, _revision: Revision) -> Refusal | None:
 
 def _not_tried_before(case: Case, revision: Revision) -> Refusal | None:
     name = auto_rollback_name(case.deployment.name, revision.number)
-    if case.observed.own_rollbacks.get(name) != "Failed":
+    ended = case.observed.own_rollbacks.get(name)
+    if ended not in ("Failed", "Succeeded"):
         return None
-    return Refusal(
-        Reason.AutoRollbackFailed, f"AgentRollback {name} failed; see its message. Roll back by another AgentRollback."
-    )
+    how = "failed; see its message" if ended == "Failed" else "has run, but took back something else"
+    return Refusal(Reason.AutoRollbackFailed, f"AgentRollback {name} {how}. Roll back by another AgentRollback.")
 
 
 GUARDS: Final[tuple[Callable[[Case, Revision], Refusal | None], ...]] = (
@@ -199,10 +203,10 @@ class WantedRollback:
 
 def wanted_rollback(case: Case) -> WantedRollback | None:
     """Return the AgentRollback that is called for: by a regression no guard refuses, or by who rejects what is live."""
-    if case.live is None or case.live.revision.is_rollback or case.next_rollback or case.unshipped_rollback:
+    if case.live is None or case.previous_version is None or case.next_rollback or case.unshipped_rollback:
         return None
     d, number = case.deployment, case.live_number
-    if (word := rejection_of_live(case)) and case.previous_version:
+    if (word := rejection_of_live(case)) and not rejection_failed(case):
         return _unless_made(case, WantedRollback(rejection_name(d.name, number), word.reason, word.by))
     if has_regressed(case) and refusal_of(case) is None:
         message = str((case.live.revision.status.get("regressionMetric") or {}).get("message") or "it has regressed")
@@ -211,11 +215,29 @@ def wanted_rollback(case: Case) -> WantedRollback | None:
 
 
 def rejection_of_live(case: Case) -> Decision | None:
-    """Return a person's rejection of what is live."""
-    if case.live is None or case.live.revision.is_rollback:
+    """Return a person's rejection of what is live, unless that was heeded before it was brought back over it."""
+    if case.live is None or was_heeded(case, case.live.revision):
         return None
-    words = (d for d in case.deployment.decisions if d.verdict is Approval.Reject and d.hash == case.live_hash)
-    return next(words, None)
+    return rejection_of(case, case.live.revision)
+
+
+def was_heeded(case: Case, revision: Revision) -> bool:
+    """Tell whether a content was rejected or rolled back before this revision brought it back: by force, or a release.
+
+    A word that is left in the spec must not undo that; nobody can tell an old word from a new one.
+    """
+    earlier = [r for r in case.revisions if r.number < revision.number]
+    return any(
+        (r.hash == revision.hash and r.phase is Phase.Rejected and r.status.get("rejectionReason") != Reason.Superseded)
+        or (r.is_rollback and r.baseline_hash == revision.hash != r.hash)
+        for r in earlier
+    )
+
+
+def rejection_failed(case: Case) -> str:
+    """Return the name of the AgentRollback that a person's rejection of what is live made, if it came to nothing."""
+    name = rejection_name(case.deployment.name, case.live_number)
+    return name if case.observed.own_rollbacks.get(name) in ("Failed", "Succeeded") else ""
 
 
 def _unless_made(case: Case, wanted: WantedRollback) -> WantedRollback | None:

@@ -38,7 +38,7 @@ from prompt_operator.lifecycle.gate_policies import (
     stop_tests,
     take_looks,
 )
-from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, wanted_experiment
+from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, rejection_of, wanted_experiment
 from prompt_operator.lifecycle.observed import Observed, Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
 from prompt_operator.lifecycle.wanted_config_map import config_map_is_right
@@ -151,9 +151,9 @@ def promote_target(case: Case) -> Action | None:
     if target == case.deployment.content_hash and _wants_proposal(case):
         return None  # spec.prompt brings the same content, and makes the revision
     source = case.newest_with.get(target)
-    if source is None or not (
-        case.was_live(target) or has_passed_gates(case, source) or may_be_proposed_again(case, source)
-    ):
+    if source is None or rejection_of(case, source):
+        return None
+    if not (case.was_live(target) or has_passed_gates(case, source) or may_be_proposed_again(case, source)):
         return None
     return _new_candidate(case, target, source.version, source.change, Trigger.Promotion)
 

@@ -12,7 +12,15 @@ from prompt_operator.api.reasons import Reason
 from prompt_operator.api.reports import AbReport, RegressionMetric, Verdict
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.case import Case
-from prompt_operator.lifecycle.gates import ab_report, approvers_of, is_gated, test_runs, unfinished_phase
+from prompt_operator.lifecycle.gates import (
+    ab_report,
+    approvers_of,
+    is_for_approval,
+    is_gated,
+    rejected_by_rollback,
+    test_runs,
+    unfinished_phase,
+)
 from prompt_operator.lifecycle.monitoring import regression_report, shipped_phase
 from prompt_operator.lifecycle.observed import Revision
 
@@ -48,7 +56,7 @@ def wanted_status(case: Case, revision: Revision) -> dict[str, Any] | None:
         ab_report=AbReport.model_validate(report | {"tests": tests}) if report or tests else None,
         regression_metric=RegressionMetric.model_validate(regression) if regression else None,
         test_run_ids=[run.job_name for run in tests],
-        message=_message(case, revision, phase, rejection, ended_by),
+        message=_message(case, revision, phase, rejection, ended_by, report),
     ).as_json()
 
 
@@ -116,12 +124,14 @@ def _approved_by(case: Case, revision: Revision) -> str:
     recorded = str(revision.status.get("approvedBy") or "")
     if recorded:
         return recorded
-    if case.deployment.gates.approvals and (people := approvers_of(case, revision)) and is_gated(case, revision):
+    if is_for_approval(case, revision) and (people := approvers_of(case, revision)):
         return ", ".join(people)[:253]
     return AUTOSHIP if revision.trigger in (Trigger.Change, Trigger.Revert) else revision.requested_by
 
 
-def _message(case: Case, revision: Revision, phase: Phase, rejection: str, ended_by: Revision | None) -> str:
+def _message(
+    case: Case, revision: Revision, phase: Phase, rejection: str, ended_by: Revision | None, report: Mapping[str, Any]
+) -> str:
     if ended_by:
         return f"rolled back by revision {ended_by.number}"
     if phase is Phase.RolledBack:
@@ -133,14 +143,21 @@ def _message(case: Case, revision: Revision, phase: Phase, rejection: str, ended
     if phase is Phase.Shipped and revision.number not in case.shipped_at:
         return str(revision.status.get("message") or f"its content is live as revision {case.live_number}")
     if phase in (Phase.ABPassed, Phase.Shipped, Phase.Monitoring) and not revision.is_rollback:
-        return _message_of_passed(revision, phase)
-    return ""
+        return _message_of_passed(report, phase)
+    if revision.phase is Phase.Rejected:
+        return str(revision.status.get("message") or "")
+    row = rejected_by_rollback(case, revision) if phase is Phase.Rejected else None
+    return rejected_by(row.name, row.uid) if row else ""
 
 
-def _message_of_passed(revision: Revision, phase: Phase) -> str:
+def rejected_by(name: str, uid: str) -> str:
+    """Return what stands on a candidate that an AgentRollback rejected: the record that it has run."""
+    return f"rejected by AgentRollback {name} ({uid})"
+
+
+def _message_of_passed(report: Mapping[str, Any], phase: Phase) -> str:
     waits = "; it waits to ship" if phase is Phase.ABPassed else ""
-    report = revision.status.get("abReport") or {}
-    if report.get("startedTime"):
+    if report.get("verdict") == Verdict.Passed:
         return f"its A/B test was passed{waits}"
     asked = "is" if waits else "was"
     return f"{Reason.ABTestSkipped}: no A/B test {asked} asked for{waits}"

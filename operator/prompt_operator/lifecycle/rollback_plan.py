@@ -63,7 +63,7 @@ def plan(spec: Mapping[str, Any], cases: Sequence[Case]) -> list[Step]:
 def rows(steps: Sequence[Step]) -> list[RollbackOfOne]:
     """Write a plan as the rows of an AgentRollback's status."""
     return [
-        _rejecting(s.case, s.rejects)
+        rejecting(s.case, s.rejects)
         if s.rejects
         else RollbackOfOne(
             prompt_deployment_name=s.case.deployment.name,
@@ -79,7 +79,8 @@ def rows(steps: Sequence[Step]) -> list[RollbackOfOne]:
     ]
 
 
-def _rejecting(case: Case, candidate: Revision) -> RollbackOfOne:
+def rejecting(case: Case, candidate: Revision) -> RollbackOfOne:
+    """Write the row of a deployment of which only the candidate under test is rejected."""
     return RollbackOfOne(
         prompt_deployment_name=case.deployment.name,
         uid=case.deployment.uid,

@@ -29,7 +29,8 @@ from prompt_operator.lifecycle.case import Case
 from prompt_operator.lifecycle.gates import tests_for
 from prompt_operator.lifecycle.observed import Observed, Problem, Revision, Rollback
 from prompt_operator.lifecycle.policies import needed_revisions
-from prompt_operator.lifecycle.rollback_plan import GONE, PENDING, SUCCEEDED, RefusedError, plan, rows
+from prompt_operator.lifecycle.revision_status import rejected_by
+from prompt_operator.lifecycle.rollback_plan import GONE, PENDING, SUCCEEDED, RefusedError, plan, rejecting, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,19 @@ def _begin(observed: ObservedRollback, cases: Sequence[Case], now: datetime) -> 
 def _already_begun(rollback: Rollback, cases: Sequence[Case], now: datetime) -> Decision | None:
     """Refuse a name that ran before, and take up again a plan whose status was lost."""
     made = [(c, r) for c in cases for r in c.rollback_revisions if r.cause_name == rollback.name]
-    if any(r.cause_uid != rollback.uid for _, r in made):
+    by_name, by_uid = rejected_by(rollback.name, "").removesuffix(")"), rejected_by(rollback.name, rollback.uid)
+    rejected = [(c, r) for c in cases for r in c.revisions if _said_of(r).startswith(by_name)]
+    if any(r.cause_uid != rollback.uid for _, r in made) or any(_said_of(r) != by_uid for _, r in rejected):
         message = "An AgentRollback of this name has run before. Use another name, or generateName."
         return _fail(rollback, Problem(Reason.AlreadyRun, message), now)
-    if not made:
+    if not made and not rejected:
         return None
-    return _write(rollback, _running([_row_of(c, r) for c, r in made], [], now), ())
+    taken_up = [_row_of(c, r) for c, r in made] + [rejecting(c, r) for c, r in rejected]
+    return _write(rollback, _running(taken_up, [], now), ())
+
+
+def _said_of(revision: Revision) -> str:
+    return str(revision.status.get("message") or "")
 
 
 def _row_of(case: Case, revision: Revision) -> RollbackOfOne:
@@ -173,8 +181,8 @@ def _carry_on(rollback: Rollback, cases: Sequence[Case], now: datetime) -> Decis
     for case in cases:
         for revision in case.revisions:
             if revision.name in status.cleaned_up and revision.status.get("stage") == Stage.Failed:
-                left = next((j for j in case.observed.jobs.values() if j.revision == revision.number), None)
-                if left and not left.deleting:
+                jobs = case.observed.jobs.values()
+                if left := next((j for j in jobs if j.revision == revision.number and not j.deleting), None):
                     return Decision(DeleteJob(left.name), policy="clean_up_failed")
                 return Decision(DeleteRevision(revision.name), policy="clean_up_failed")
     return _succeed(rollback, status, done, now)
@@ -187,7 +195,10 @@ def _progress(rollback: Rollback, row: RollbackOfOne, case: Case | None) -> Roll
         return row.model_copy(update={"result": GONE})
     if row.rejected_revision:
         candidate = case.by_number.get(row.rejected_revision)
-        ended = candidate is None or candidate.phase in TERMINAL or candidate.number in case.shipped_at
+        if candidate and candidate.number in case.shipped_at:
+            late = f"Unchanged: revision {candidate.number} went live before it could be rejected"
+            return row.model_copy(update={"result": late})
+        ended = candidate is None or candidate.phase in TERMINAL
         return row.model_copy(update={"result": SUCCEEDED}) if ended else row
     made = next((r for r in case.rollback_revisions if r.cause_uid == rollback.uid), None)
     if made and case.is_recorded(made.number) and _is_told(case, case.shipped_at[made.number]):
@@ -213,6 +224,11 @@ def _cleanable(cases: Sequence[Case]) -> list[str]:
 
 def _succeed(rollback: Rollback, status: AgentRollbackStatus, done: list[RollbackOfOne], now: datetime) -> Decision:
     moved = [row for row in done if row.result == SUCCEEDED]
+    late = [row for row in done if row.rejected_revision and row.result not in (SUCCEEDED, GONE)]
+    if late and not moved:
+        said = "; ".join(f"{row.prompt_deployment_name}: {row.result}" for row in late)
+        message = f"Nothing was done ({said[:900]}). Create another one to roll it back."
+        return _fail(rollback, Problem(Reason.AlreadyActive, message), now)
     message = _told(moved)[:1000] if moved else "Every deployment it named was deleted meanwhile."
     finished = status.model_copy(
         update={

@@ -24,7 +24,7 @@ from prompt_operator.lifecycle.gate_situations import (
     rejected_live,
     testing,
 )
-from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again
+from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, rejection_of
 from prompt_operator.lifecycle.kinds import Kind, Situation, still_live
 from prompt_operator.lifecycle.observed import Ownership
 
@@ -142,7 +142,16 @@ def _target_unknown(case: Case) -> Situation | None:
 def _target_rejected(case: Case) -> Situation | None:
     target = case.wanted_target
     source = max((r for r in case.revisions if r.hash == target), key=lambda r: r.number, default=None)
-    if not source or case.was_live(target) or source is case.unfinished or has_passed_gates(case, source):
+    if not source or target in case.quarantine:
+        return None
+    if word := rejection_of(case, source):
+        return Situation(
+            Kind.STALLED,
+            Reason.TargetRejected,
+            f"spec.targetHash names revision {source.number}, which {word.by} rejects in spec.decisions. Name another "
+            f"version, or have the decision taken back.{still_live(case)}",
+        )
+    if case.was_live(target) or source is case.unfinished or has_passed_gates(case, source):
         return None
     if may_be_proposed_again(case, source):
         return None
