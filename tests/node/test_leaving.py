@@ -71,17 +71,26 @@ def machine() -> dict[str, object]:
     }
 
 
-def living_in(name: str) -> list[ProcessId]:
-    """Every process of a node: containerd, its shims, the kubelet, and all that runs in pods."""
-    first = json.loads((status(name).state_dir / "node-process.json").read_text(encoding="utf-8"))["pid"]
-    namespace = Path(f"/proc/{first}/ns/pid").readlink()
-    groups = [top / network_of(name).group for top in cgroups.hierarchies()]
-    pids = {int(pid) for group in groups for file in group.rglob("cgroup.procs") for pid in file.read_text().split()}
+def first_process(name: str) -> int:
+    return json.loads((status(name).state_dir / "node-process.json").read_text(encoding="utf-8"))["pid"]
+
+
+def within(kind: str, namespace: Path) -> set[int]:
+    """Every process on this machine in a namespace."""
+    found = set()
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "ns" / "pid").readlink() == namespace:
-                pids.add(int(entry.name))
-    return [process for pid in pids if (process := ProcessId.of(pid))]
+            if entry.name.isdigit() and (entry / "ns" / kind).readlink() == namespace:
+                found.add(int(entry.name))
+    return found
+
+
+def living_in(name: str) -> list[ProcessId]:
+    """Every process of a node: containerd, its shims, the kubelet, and all that runs in pods."""
+    namespace = Path(f"/proc/{first_process(name)}/ns/pid").readlink()
+    groups = [top / network_of(name).group for top in cgroups.hierarchies()]
+    pids = {int(pid) for group in groups for file in group.rglob("cgroup.procs") for pid in file.read_text().split()}
+    return [process for pid in pids | within("pid", namespace) if (process := ProcessId.of(pid))]
 
 
 def commands(processes: list[ProcessId]) -> set[str]:
@@ -208,16 +217,19 @@ def test_an_interrupted_up_leaves_nothing(home, number, so_far):
     assert machine() == before
 
 
-def test_an_up_that_is_killed_leaves_only_files_and_groups_which_down_removes(home):
+@pytest.mark.parametrize("so_far", ["containerd", "kubelet"])
+def test_an_up_that_is_killed_leaves_only_files_and_groups_which_down_removes(home, so_far):
     state_dir = home / "state" / "prompt-operator" / "clusters" / "prompt-operator"
     status_file = state_dir / "status.json"
     with subprocess.Popen(cli("up", "--node"), start_new_session=True) as process:
-        eventually(
-            lambda: status_file.exists() and "kubelet" in status_file.read_text(encoding="utf-8"), "the kubelet runs"
-        )
+        eventually(lambda: status_file.exists() and so_far in json.loads(status_file.read_text())["components"], so_far)
         network, processes = network_of("prompt-operator"), recorded(status_file)
+        mounts = Path(f"/proc/{first_process('prompt-operator')}/ns/mnt").readlink()
+        if so_far == "containerd":
+            eventually(lambda: mentioning("ctr\0--address"), "images are being loaded")
         process.kill()
     assert wait_gone(processes, DEADLINE) == []
+    eventually(lambda: within("mnt", mounts) == set(), "nothing sees the node's mounts any more")
     eventually(lambda: not network.is_up(), "the interface is gone")
     assert down() is True
     assert left_of(network, state_dir) == []

@@ -201,7 +201,8 @@ def _ctr(runtime: Runtime, layout: Layout, *arguments: str) -> list[str]:
         pid = (layout.run / _PID).read_text(encoding="ascii").strip()
     except OSError:
         return ["false"]  # not yet
-    enter = ["nsenter", "--target", pid, "--mount", "--"]
+    # With its processes, too: an import whose starter was killed would else wait forever for a containerd that is gone.
+    enter = ["nsenter", "--target", pid, "--pid", "--mount", "--"]
     return [*enter, str(runtime.ctr), "--address", config.SOCKET, "--namespace", "k8s.io", *arguments]
 
 
