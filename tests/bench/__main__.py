@@ -15,12 +15,13 @@ import click
 from rich.console import Console
 
 from prompt_operator.cluster import Cluster
-from tests.bench import latency, machine, report, starts, writes
+from tests.bench import latency, machine, report, starts, verdicts, writes
 from tests.bench.api import Api, Json
 from tests.bench.stand import BARE, OPERATOR, REPOSITORY, Stand, stand
 from tests.bench.workload import populate, unshipped
 
-NAMES = ("boot", "writes", "latency", "start")
+NAMES = ("verdicts", "boot", "writes", "latency", "start")
+_WITHOUT_CLUSTER = {"verdicts", "boot"}
 _SMALL, _LARGE = 1024, 4096  # bytes of a prompt
 _console = Console(stderr=False, width=150, highlight=False)
 _began = time.monotonic()
@@ -42,6 +43,7 @@ class Options:
     restarts: int
     idle: float
     rounds: int
+    runs: int
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -51,7 +53,7 @@ class Options:
 @click.option("--quick", is_flag=True, help="Small numbers: to see that it works, not to compare figures.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=REPOSITORY / "bench-results")
 def main(parts: tuple[str, ...], samples: int | None, deployments: int | None, quick: bool, output: Path) -> None:
-    """Measure latency, writes, cold start and memory, as ratios to a bare client in the same run."""
+    """Measure latency, writes, cold start and memory, as ratios to a bare client; and how often verdicts are wrong."""
     options = Options(
         parts=parts or NAMES,
         samples=samples or (20 if quick else 300),
@@ -60,12 +62,15 @@ def main(parts: tuple[str, ...], samples: int | None, deployments: int | None, q
         restarts=1 if quick else 3,
         idle=3.0 if quick else 60.0,
         rounds=2 if quick else 5,
+        runs=200 if quick else 2000,
     )
     results: Json = {"time": datetime.now(UTC).isoformat(), "machine": machine.facts(), "lost": []}
     results["deployments"] = options.deployments
+    if "verdicts" in options.parts:
+        results["verdicts"] = verdicts.measure(options.runs, say)
     if "boot" in options.parts:
         results["boot"] = boot(options.boots)
-    if set(options.parts) - {"boot"}:
+    if set(options.parts) - _WITHOUT_CLUSTER:
         with tempfile.TemporaryDirectory(prefix="bench-") as directory, stand(Path(directory)) as running:
             asyncio.run(measure(running, options, results))
     results["machine"]["loadAverageAtEnd"] = machine.facts()["loadAverage"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import verdict_tables
 from tests.bench.api import Json
 from tests.bench.stand import BARE, OPERATOR
 
@@ -15,6 +16,8 @@ _SHOWN = 20  # complaints printed
 def show(console: Console, results: Json) -> None:
     """Print every table there are results for."""
     console.print(_machine(results["machine"]))
+    for table in verdict_tables.tables(results["verdicts"]) if "verdicts" in results else ():
+        console.print(table)
     if "boot" in results:
         console.print(_boot(results["boot"]))
     if "writes" in results:

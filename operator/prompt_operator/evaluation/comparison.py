@@ -14,6 +14,8 @@ from prompt_operator.evaluation.wording import count, improvement, tidy
 
 #: Beyond this there is no point in naming a number of samples.
 _MOST_SAMPLES = 1e9
+#: Margins can be declared that are further away than can be squared.
+_FURTHEST = 1e150
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,17 @@ def few(metric: Metric, control: Arm, candidate: Arm, min_samples: int) -> tuple
     return "", needed
 
 
-def compare(metric: Metric, control: Arm, candidate: Arm, significance: float, min_samples: int) -> Comparison:
+def compare(
+    metric: Metric, control: Arm, candidate: Arm, significance: float, min_samples: int, *, forecast: bool = True
+) -> Comparison:
     """Compare checked counts of a Proportion or a Mean. Raises UnfitError where no values can have such sums.
+
+    Without a forecast, the samples that are needed are not reckoned.
 
     An arm with one sample or none has no interval, and the whole has none then: -1 to 1, or infinite.
     """
     kind = proportion if metric.kind is Kind.Proportion else mean
-    return kind(metric, control, candidate, significance, min_samples)
+    return kind(metric, control, candidate, significance, min_samples, forecast=forecast)
 
 
 def _seen(arm: Arm, value: float, interval: tuple[float, float] | None) -> Arm:
@@ -71,7 +77,9 @@ def _seen(arm: Arm, value: float, interval: tuple[float, float] | None) -> Arm:
     return arm.model_copy(update={"value": tidy(value), "interval": bounds})
 
 
-def proportion(metric: Metric, control: Arm, candidate: Arm, significance: float, min_samples: int) -> Comparison:
+def proportion(
+    metric: Metric, control: Arm, candidate: Arm, significance: float, min_samples: int, *, forecast: bool
+) -> Comparison:
     """Compare two rates."""
     (na, sa), (nb, sb) = ((arm.samples or 0.0, arm.successes or 0.0) for arm in (control, candidate))
     lacking, needed = few(metric, control, candidate, min_samples)
@@ -84,11 +92,11 @@ def proportion(metric: Metric, control: Arm, candidate: Arm, significance: float
     difference = proportions.Difference((na, sa), (nb, sb))
     loss = metric.margin if metric.role is Role.Guardrail else 0.0
     events = difference.floor(loss, higher_is_better=metric.direction is Direction.HigherIsBetter)
-    required: float | None
+    required: float | None = None
     if lacking or events < proportions.EVENTS:
         lacking = lacking or f"{events:.1f}/{count(proportions.EVENTS)} samples of the rarer outcome in the smaller arm"
         required = max(needed, min(na, nb) * proportions.EVENTS / events) if events > 0.0 else None
-    else:
+    elif forecast:
         tested = boundary(metric) if metric.direction is Direction.HigherIsBetter else -boundary(metric)
         tested = max(-1.0, min(1.0, tested))
         required = _required(
@@ -110,7 +118,9 @@ def proportion(metric: Metric, control: Arm, candidate: Arm, significance: float
     )
 
 
-def mean(metric: Metric, control: Arm, candidate: Arm, significance: float, min_samples: int) -> Comparison:
+def mean(
+    metric: Metric, control: Arm, candidate: Arm, significance: float, min_samples: int, *, forecast: bool
+) -> Comparison:
     """Compare two means. Raises UnfitError where no values can have such sums."""
     lacking, needed = few(metric, control, candidate, min_samples)
     found: list[means.Moments] = []
@@ -135,7 +145,7 @@ def mean(metric: Metric, control: Arm, candidate: Arm, significance: float, min_
     required: float | None = needed
     if not difference.varies:
         lacking, required = lacking or "all values are the same, so that their spread is not known", None
-    elif not lacking:
+    elif forecast and not lacking:
         distance = abs(improvement(metric, difference.effect) - boundary(metric))
         fewest = min(control.samples or 0.0, candidate.samples or 0.0)
         required = _required(distance, difference.variance, difference.spread, significance, fewest, needed)
@@ -158,7 +168,7 @@ def _required(
     That is of the sequential test itself, if effect, variance and split stay as seen: no number of samples fixed
     beforehand, which would be smaller and not enough for a test that is looked at often. None where it is beyond reach.
     """
-    if distance <= 0.0 or variance <= 0.0:
+    if not 0.0 < distance < _FURTHEST or variance <= 0.0:
         return None
     target = variance_needed(distance, spread, significance)
     return max(needed, fewest * variance / target) if target > 0.0 else None

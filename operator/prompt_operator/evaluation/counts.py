@@ -11,6 +11,8 @@ from prompt_operator.evaluation.readings import CANDIDATE, CONTROL, Reading
 #: A Prometheus extrapolates counts to the ends of a window, each series on its own: they can be off by so much.
 TOLERANCE = 0.01
 TOLERATED_SAMPLES = 1.0
+#: Up to here a float counts every single one.
+MOST_SAMPLES = 1e15
 
 _FIELDS = {
     Kind.Proportion: ("samples", "successes"),
@@ -18,6 +20,7 @@ _FIELDS = {
     Kind.Value: ("value",),
 }
 _NAMES = {"sum_of_squares": "sum of squares"}
+_COUNTED = frozenset({"samples", "successes"})
 _NOT_NEGATIVE = frozenset({"samples", "successes", "sum_of_squares"})
 
 
@@ -59,6 +62,10 @@ def _number(which: str, name: str, value: float | None) -> float:
         raise UnfitError(f"The {spoken} of the {which} is {value}, which is no number to count with; check its query.")
     if value < 0.0 and name in _NOT_NEGATIVE:
         raise UnfitError(f"The {spoken} of the {which} is {value:g}, and can only be 0 or more; check its query.")
+    if name in _COUNTED and value > MOST_SAMPLES:
+        raise UnfitError(
+            f"The {spoken} of the {which} is {value:g}, more than anything that is counted; check its query."
+        )
     return value
 
 

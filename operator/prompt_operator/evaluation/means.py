@@ -21,6 +21,8 @@ SPREAD = 0.1
 #: As many samples of each arm are always needed.
 SAMPLES = 30.0
 _ROUNDING = 1e-9
+#: Squares of what is larger would overflow.
+_LARGEST = 1e200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Moments:
         """Take the count, above 1, the sum and the sum of squares. Raises ValueError when no values can have them."""
         mean = total / samples
         left = squares - mean * total
-        if not math.isfinite(left):
+        if not (math.isfinite(left) and squares <= _LARGEST):
             raise ValueError("the sums are too large to be reckoned with")
         if left < -_ROUNDING * squares:
             raise ValueError("the sum of squares is smaller than any values of that sum can have")

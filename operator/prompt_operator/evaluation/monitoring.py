@@ -115,7 +115,9 @@ def _metric(
             return MetricReport(**value_look(watched, members, baseline, candidate, fails_after=1)), False
         arms = {CANDIDATE: (candidate, last.candidate if last else None)}
         fresh = freshness(metric, look, last, arms)
-        whole = compare(watched, baseline, candidate, shares(monitoring, share)[0], monitoring.min_samples)
+        whole = compare(
+            watched, baseline, candidate, shares(monitoring, share)[0], monitoring.min_samples, forecast=False
+        )
     except UnfitError as unfit:
         return errored(members, unfit), False
     epoch, recent = _epoch(monitoring, watched, shares(monitoring, share)[1], last, (baseline, candidate), look)
@@ -165,7 +167,7 @@ def _epoch(
     epoch = epochs.current(index, metric.kind, state, last.candidate if last else None)
     try:
         counts = epoch.counts(metric.kind, candidate)
-        return epoch, compare(metric, baseline, counts, significance, monitoring.min_samples)
+        return epoch, compare(metric, baseline, counts, significance, monitoring.min_samples, forecast=False)
     except UnfitError:  # a difference of two good counts need not be one
         return epoch, None
 

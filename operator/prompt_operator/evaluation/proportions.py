@@ -118,6 +118,8 @@ def _likeliest(control: tuple[float, float], candidate: tuple[float, float], d: 
     for _ in range(_NEWTON_STEPS):
         slope = (3 * a * rate + 2 * b) * rate + c
         step = (((a * rate + b) * rate + c) * rate + e) / slope if slope else 0.0
-        rate -= step if abs(step) < 1e-3 else 0.0  # noqa: PLR2004 - else it is a double root, exact as it is
+        if not 1e-17 < abs(step) < 1e-3:  # noqa: PLR2004 - exact by now, or a double root, which is exact as it is
+            break
+        rate -= step
     rate = max(lowest, min(highest, rate))
     return rate - d, rate

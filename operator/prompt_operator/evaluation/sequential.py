@@ -47,23 +47,19 @@ def width(variance: float, spread: float, significance: float) -> float:
 
 def variance_needed(distance: float, spread: float, significance: float) -> float:
     """Return the variance at which a distance above 0 is as wide as the interval: what more samples must reach."""
-    low, high = math.log(distance) * 2 - 60.0, math.log(distance) * 2
-    # width² ≥ variance · 2 ln(1/significance), which bounds the answer for all that is significant.
-    for _ in range(_STEPS):
-        middle = 0.5 * (low + high)
-        if width(math.exp(middle), spread, significance) < distance:
-            low = middle
-        else:
-            high = middle
-        if high - low < _PRECISE:
-            break
-    return math.exp(0.5 * (low + high))
+    wanted = math.log(distance)
+
+    def beyond(log_variance: float) -> float:
+        return math.log(width(math.exp(log_variance), spread, significance)) - wanted
+
+    # width² ≥ variance · 2 ln(1/significance) bounds the answer above; no spread in use brings it below the other end.
+    return math.exp(root(beyond, 2.0 * wanted - 60.0, 2.0 * wanted - math.log(-2.0 * math.log(significance))))
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Return where a continuous function that is not positive at one end and not negative at the other is zero.
 
-    False position in its Illinois form, with halving where that is slow.
+    False position in its Illinois form, with halving where that is slow. As exact as 1e-13 over the slope there.
     """
     at_low, at_high = function(low), function(high)
     if at_low == 0.0 or at_high == 0.0:
@@ -74,7 +70,7 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
         if not min(low, high) < middle < max(low, high):
             middle = 0.5 * (low + high)
         value = function(middle)
-        if value == 0.0 or abs(high - low) <= _PRECISE:
+        if abs(value) <= _PRECISE or abs(high - low) <= _PRECISE:
             return middle
         if (value < 0.0) == (at_high < 0.0):
             at_low *= 0.5

@@ -46,6 +46,7 @@ DECIDED = (Verdict.Passed, Verdict.Failed)
         (both(FINE, counts(-1, 0)), "is -1, and can only be 0 or more"),
         (both(FINE, counts(5000, -0.5)), "is -0.5, and can only be 0 or more"),
         (both(FINE, counts(5000, 5052)), "5052 successes of 5000 samples"),
+        (both(FINE, counts(1e300, 5)), "more than anything that is counted"),
         (both(counts(10, 12), FINE), "12 successes of 10 samples"),
         (both(FINE, values(1.0, 2.0)), "successes of the candidate is missing"),
     ],

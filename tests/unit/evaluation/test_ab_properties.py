@@ -60,15 +60,17 @@ def growing(draw: st.DrawFn, looks: int = 6) -> list[Reading]:
 
 
 TEST = ab_test(proportion(), errors(), latency())
+FAR = ab_test(proportion(margin=1e300), errors(margin=1e-300), latency(1e300))
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(("answered", "errors", "latency"), any_reading)), max_size=4))
 def test_whatever_is_read_gives_a_report_that_can_be_written(looks):
-    report, watched = begun(), shipped()
+    report, far, watched = begun(), begun(99), shipped()
     monitoring = monitored(proportion(), errors(), latency())
     for number, readings in enumerate(looks):
         present = {name: reading for name, reading in readings.items() if reading is not None}
         report = look(TEST, report, 60.0 * number, **present)
+        far = look(FAR, far, 60.0 * number, **present)
         watched = watch(monitoring, watched, 60.0 * number, **present)
         assert "NaN" not in str(report.as_json())
         assert AbReport.model_validate(report.as_json()) == report
