@@ -114,6 +114,9 @@ class Cluster:
     def delete_rollback(self, name: str) -> None:
         del self.rollbacks[name]
 
+    def forget_rollback_status(self, name: str) -> None:
+        self.rollbacks[name] = replace(self.rollbacks[name], status={}, resource_version=self._rv())
+
     def forget_status(self, name: str, *, whole: bool = True) -> None:
         """Clear a deployment's status: all of it, or what the CRD's rules let somebody clear."""
         old = self.deployments[name].status

@@ -124,12 +124,16 @@ class Evidence(Cluster):
         open_ones = list(self.looking.pop(name, {}).values())
         for asked in open_ones:
             if verdict is not None:
-                self.looks[name][asked.id] = Look(asked.id, self._report(name, asked, Verdict(verdict)))
+                self.looks[name][asked.id] = self.look_of(asked, verdict)
         return len(open_ones)
 
-    def _report(self, name: str, asked: actions.TakeLook, verdict: Verdict) -> Mapping[str, Any]:
+    def look_of(self, asked: actions.TakeLook, verdict: Verdict | str) -> Look:
+        """Return what a look finds."""
+        return Look(asked.id, self._report(asked, Verdict(verdict)))
+
+    def _report(self, asked: actions.TakeLook, verdict: Verdict) -> Mapping[str, Any]:
         at = times.written(max(self.now, asked.candidate.at))
-        if verdict is Verdict.Passed and isinstance(asked.config, AbTest) and name in self.deployments:
+        if verdict is Verdict.Passed and isinstance(asked.config, AbTest):
             self.looks_passed.add((asked.id, asked.candidate.hash))
         previous = dict(asked.previous)
         frozen = next(iter(previous.get("metrics") or ()), {}).get("control")
