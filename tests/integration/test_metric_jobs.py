@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from prompt_operator.cluster import Cluster
+from prompt_operator.controller.kube import KubeClient
 from prompt_operator.evaluation.jobs import JobError, JobRun
 from prompt_operator.evaluation.readings import ArmAsked, LookAsked
 from tests.support.job_runs import (
@@ -102,7 +103,7 @@ async def test_a_metrics_job_that_never_starts_is_given_up_with_the_reason(stand
     async with stand.runner() as runner:
         answer = asyncio.create_task(runner.run_to_end(run, content_of_hash))
         await made(stand, run)
-        with pytest.raises(JobError, match=r"failed \(DeadlineExceeded\)\. Pod .* has not started"):
+        with pytest.raises(JobError, match=r"failed \(DeadlineExceeded\)\. .*Pod .* has not started"):
             await answer
     assert stand.user.listed("jobs") == []
 
@@ -117,6 +118,28 @@ async def test_a_look_that_is_given_up_deletes_its_job(stand: Stand):
     stand.user.create(cron_job())
     run = metric_run(stand)
     async with stand.runner() as runner:
+        answer = asyncio.create_task(runner.run_to_end(run, content_of_hash))
+        await made(stand, run)
+        answer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answer
+    assert stand.user.listed("jobs") == []
+
+
+class Stalling(KubeClient):
+    """A real client whose first answer to a write never reaches it."""
+
+    async def request(self, method: str, path: str, **more: Any) -> Json:
+        answer = await super().request(method, path, **more)
+        if method == "POST":
+            await asyncio.Event().wait()
+        return answer
+
+
+async def test_a_look_that_is_given_up_while_its_job_is_being_made_deletes_it_too(stand: Stand):
+    stand.user.create(cron_job())
+    run = metric_run(stand)
+    async with stand.runner(Stalling) as runner:
         answer = asyncio.create_task(runner.run_to_end(run, content_of_hash))
         await made(stand, run)
         answer.cancel()

@@ -302,6 +302,19 @@ async def test_a_test_that_never_starts_runs_out_of_time_and_says_why(
     assert words in said
 
 
+async def test_a_test_that_ran_and_took_too_long_is_not_said_to_have_never_started(stand: Stand):
+    stand.user.create(cron_job())
+    async with stand.runner() as runner:
+        job = await started(stand, runner, timeout=8)
+        container = {"name": "check", "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
+        running = container | {"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+        await asyncio.to_thread(stand.tell_of_pod, NAME, phase="Running", containerStatuses=[running])
+        assert await runner.report(job) == (None, "")
+        job = await finished(stand)
+        eventually(lambda: stand.user.listed("pods") == [], what="no pods are left")
+        assert await runner.report(job) == (None, "")
+
+
 async def test_a_runner_that_comes_later_looks_after_what_runs(stand: Stand):
     stand.user.create(cron_job())
     async with stand.runner() as runner:

@@ -54,7 +54,7 @@ _ENDED: Final = ("Complete", "Failed")
 #: Seconds between two looks at a Job that is waited for.
 _LOOK_FIRST, _LOOK_MOST = 0.3, 5.0
 #: Seconds between two looks at pods that do not start.
-_PODS_FIRST, _PODS_MOST = 0.5, 30.0
+_PODS_FIRST, _PODS_MOST = 0.5, 10.0
 #: Seconds that Kubernetes may take to end a Job at its deadline.
 _GRACE: Final = 30.0
 #: Seconds for the deletion of a Job when the one who waited for it was told to stop.
@@ -227,10 +227,17 @@ class JobRunner:
         if found is not None or said or job.state == "Complete":
             return found, said
         if not pods and job.state == "Failed":
-            return None, self._complaints.get(job.uid) or _nothing_left(job)
-        if why := complaint(pods):
-            self._remember(job, why)
-        return None, why or self._complaints.get(job.uid, "")
+            return None, self._recalled(job)
+        why = complaint(pods)
+        self._remember(job, why)
+        return None, why
+
+    def _recalled(self, job: TestJob) -> str:
+        """Say what was seen of pods that are gone; nothing where they were running."""
+        seen = self._complaints.get(job.uid)
+        if seen is None:
+            return f"None of its pods is left; `kubectl describe job {job.name}` may say why."
+        return f"When last seen: {seen}" if seen else ""
 
     async def _pods(self, job: TestJob) -> list[Json]:
         """Return the pods of this very Job."""
@@ -266,12 +273,12 @@ class JobRunner:
         self._awaited.add(key)
         try:
             await self._clear_up(run)
-            job = read_job(await self.start(run, content_of_hash))
             try:
+                job = read_job(await self.start(run, content_of_hash))
                 job = await self._ended(job, run.timeout_seconds + _GRACE)
                 found, said = await self.report(job)
             finally:
-                await self._discard(job)
+                await self._discard(run)
         except (ApiError, UnreachableError) as error:
             raise JobError(f"The Job of CronJob {run.cron_job_name}: {shown(str(error), LONGEST_QUOTE)}") from error
         finally:
@@ -282,13 +289,18 @@ class JobRunner:
             raise JobError(f"Job {job.name} ended without a JSON object as its termination message. {said}".strip())
         raise JobError(f"Job {job.name} failed ({job.reason or 'Failed'}). {said}".strip())
 
-    async def _discard(self, job: TestJob) -> None:
-        """Delete a Job that is of no more use. What fails here is done by the next look, or when its time is over."""
+    async def _discard(self, run: JobRun) -> None:
+        """Delete a Job that is of no more use. What fails here is done by the next look, or when its time is over.
+
+        It is looked for, since a start that was cut off does not say whether there is one.
+        """
         try:
             async with asyncio.timeout(_LAST_WRITE):
-                await self.delete(job)
+                found = await self._client.find(Resource(JOBS, run.namespace), run.name)
+                if found and (job := read_job(found)).owner_uid == run.owner["uid"]:
+                    await self.delete(job)
         except (ApiError, UnreachableError, TimeoutError) as error:
-            log.warning("cannot delete a Job", job=job.name, namespace=job.namespace, error=str(error))
+            log.warning("cannot delete a Job", job=run.name, namespace=run.namespace, error=str(error))
 
     async def _clear_up(self, run: JobRun) -> None:
         """Delete Jobs of the same metric that nobody waits for: a process ended before they did."""
@@ -335,10 +347,6 @@ def _refused(error: ApiError, what: str) -> ApiError | JobRefusedError:
     if error.status not in _REFUSALS:
         return error
     return JobRefusedError(f"The API server refuses the {what}: {shown(error.message or error.reason, LONGEST_QUOTE)}")
-
-
-def _nothing_left(job: TestJob) -> str:
-    return f"None of its pods is left; `kubectl describe job {job.name}` may say why."
 
 
 def _jittered(seconds: float) -> float:
