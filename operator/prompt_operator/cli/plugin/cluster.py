@@ -83,7 +83,7 @@ class Cluster:
         found: list[Any] = []
         for query, process, (out, complaint) in zip(queries, running, answers, strict=True):
             if process.returncode:
-                problem = self._explained(complaint)
+                problem = self.explained(complaint)
                 if not (query.optional and problem.code in (Exit.NO_RIGHTS, Exit.USAGE)):
                     raise problem
                 found.append(None)
@@ -99,6 +99,20 @@ class Cluster:
             Query(PROMPT_REVISIONS, selector=f"{LABEL_DEPLOYMENT}={name}" if len(name) <= 63 else ""),  # noqa: PLR2004
         )
         return deployment, revisions
+
+    def raw(self, path: str) -> Json:
+        """Return what the API server answers to a GET. Raises PluginError."""
+        found: Json = json.loads(self._run(["get", f"--raw={path}"]))
+        return found
+
+    def stream(self, path: str) -> subprocess.Popen[str]:
+        """Start to read an answer that has no end, such as a watch; whoever asks for it ends the process."""
+        return self._start(["get", f"--raw={path}"], timeout="0")
+
+    def who(self) -> str:
+        """Return who the API server says one is. Raises PluginError."""
+        review = json.loads(self._run(["auth", "whoami", "--output=json"]))
+        return str(review["status"]["userInfo"].get("username") or "")
 
     def effective_namespace(self) -> str:
         """Return the namespace commands go to."""
@@ -124,6 +138,16 @@ class Cluster:
         changed: Json = json.loads(out)
         return changed
 
+    def patch_json(self, resource: str, name: str, operations: Sequence[Json]) -> Json:
+        """Apply a JSON patch under our field manager; return the object after it.
+
+        Raises ChangedError where a ``test`` of the patch does not hold, and PluginError.
+        """
+        arguments = ["patch", _qualified(resource), "--type=json", f"--patch={json.dumps(operations)}", "--output=json"]
+        out = self._run([*arguments, f"--field-manager={FIELD_MANAGER}", "--", check_name(name)])
+        changed: Json = json.loads(out)
+        return changed
+
     def create(self, manifest: Json) -> Json:
         """Create an object under our field manager; return it as created. Raises PluginError."""
         arguments = ["create", "--filename=-", f"--field-manager={FIELD_MANAGER}", "--output=json"]
@@ -139,13 +163,13 @@ class Cluster:
         wanted = namespace or self.namespace
         return found + ([f"--namespace={wanted}"] if wanted else [])
 
-    def _start(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    def _start(self, arguments: Sequence[str], *, timeout: str = "") -> subprocess.Popen[str]:
         binary = shutil.which(self.binary)
         if binary is None:
             raise PluginError(
                 Exit.NO_CLUSTER, f"{self.binary} is not on PATH. Install kubectl, or set KUBECTL to where it is."
             )
-        command = [binary, *self.options(), f"--request-timeout={self.request_timeout}", *arguments]
+        command = [binary, *self.options(), f"--request-timeout={timeout or self.request_timeout}", *arguments]
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -159,10 +183,11 @@ class Cluster:
         process = self._start(arguments)
         out, complaint = process.communicate(stdin)
         if process.returncode:
-            raise self._explained(complaint)
+            raise self.explained(complaint)
         return out
 
-    def _explained(self, complaint: str) -> PluginError:
+    def explained(self, complaint: str) -> PluginError:
+        """Turn what kubectl complained of into our error."""
         return explain(complaint, context=self.context, contexts=self.contexts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from prompt_operator.cli.plugin.exits import Exit, NotFoundError, PluginError, near
+from prompt_operator.cli.plugin.exits import ChangedError, Exit, NotFoundError, PluginError, near
 
 _LOG_LINE = re.compile(r"^[EWIF]\d{4} \d\d:\d\d:\d\d")
 _SERVER = re.compile(
@@ -22,6 +22,9 @@ _INVALID = re.compile(
     r"(?:Error from server \(Invalid\): .*?|)[Tt]he (?P<what>\w+) \"(?P<name>[^\"]*)\" is invalid:(?P<causes>.*)",
     re.DOTALL,
 )
+#: kubectl's words for a JSON patch of which a test does not hold, or of which a path is not there any more.
+_PATCH_DOES_NOT_FIT = "The request is invalid: the server rejected our request due to an error in our request"
+_CHANGED = "Somebody changed it at the same moment, so nothing was done. Try again."
 _TYPED_VALUE = re.compile(r"Invalid value: (?:\"(?:[^\"\\]|\\.)*\"|[^:]*?): ")
 _KINDS = {
     "promptdeployments": "PromptDeployment",
@@ -43,6 +46,8 @@ def explain(complaint: str, *, context: str = "", contexts: Callable[[], list[st
         return PluginError(
             Exit.NO_CLUSTER, f"The kubeconfig has no context {wanted!r}.{near(wanted, known)}{there} Set --context."
         )
+    if _PATCH_DOES_NOT_FIT in text:
+        return ChangedError(_CHANGED)
     for look in (_unreachable, _no_crds, _invalid, _from_server):
         if problem := look(text):
             return problem
@@ -94,6 +99,8 @@ def _invalid(text: str) -> PluginError | None:
     if found is None:
         return None
     causes = [c.strip().removeprefix("* ").strip() for c in found["causes"].strip().splitlines() if c.strip()]
+    if any(c.startswith("spec.decisions[") and "Duplicate value" in c for c in causes):
+        return ChangedError(_CHANGED)  # an entry of a list that somebody else added meanwhile
     told = "; ".join(_TYPED_VALUE.sub("", cause) for cause in causes)
     return PluginError(Exit.FAILED, _sentence(f"{found['what']} {found['name']} is refused: {told}"))
 
@@ -112,7 +119,7 @@ def _from_server(text: str) -> PluginError | None:
     if reason == "AlreadyExists":
         return PluginError(Exit.FAILED, _sentence(message))
     if reason == "Conflict":
-        return PluginError(Exit.FAILED, "Somebody changed it at the same moment, so nothing was done. Try again.")
+        return ChangedError(_CHANGED)
     if reason in ("ServiceUnavailable", "Timeout", "ServerTimeout", "TooManyRequests", "InternalError"):
         return PluginError(Exit.NO_CLUSTER, f"The API server is in trouble ({_sentence(message)}) Try again.")
     return PluginError(Exit.FAILED, f"The API server refuses: {_sentence(message)}")

@@ -56,7 +56,7 @@ def diff(
         document = {"from": before.told(), "to": told, "changes": [_as_json(c) for c in found]}
         session.out.data(document, form)
     else:
-        _print_diff(session.out, (_told(prompt, before), told), found, full=full)
+        print_diff(session.out, (_told(prompt, before), told), found, full=full)
     if exit_code and found:
         raise click.exceptions.Exit(Exit.FAILED)
 
@@ -78,7 +78,8 @@ def _as_json(change: Change) -> dict[str, Any]:
     return {"where": change.where, "pieces": [{kind: text} for kind, text in change.pieces]}
 
 
-def _print_diff(out: Output, told: tuple[str, str], found: list[Change], *, full: bool) -> None:
+def print_diff(out: Output, told: tuple[str, str], found: list[Change], *, full: bool) -> None:
+    """Print what differs between two contents, under their names."""
     if not found:
         out.line(f"{told[0]} and {told[1]} have the same content.")
         return

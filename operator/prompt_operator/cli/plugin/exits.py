@@ -45,6 +45,13 @@ class NotFoundError(PluginError):
         super().__init__(Exit.USAGE, message)
 
 
+class ChangedError(PluginError):
+    """What a change was made for was changed by somebody else at the same moment: look again, and try again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Exit.FAILED, message)
+
+
 def exit_codes_text() -> str:
     """Return the table as the lines of a help text."""
     return "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())

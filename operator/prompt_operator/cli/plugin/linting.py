@@ -19,6 +19,7 @@ from prompt_operator.api.schema import ApiModel
 from prompt_operator.api.template import check_template
 from prompt_operator.cli.plugin.contents import is_of, name_of, prompt_of
 from prompt_operator.cli.plugin.exits import near
+from prompt_operator.cli.plugin.gate_rules import gate_problems
 from prompt_operator.cli.plugin.manifests import Document
 
 _MODELS: Final[Mapping[str, type[ApiModel]]] = {
@@ -77,6 +78,7 @@ def _of_document(document: Document, kind: str) -> Iterator[Problem]:
         yield problem(message, *keys)
     if kind == PROMPT_DEPLOYMENT:
         yield from (problem(message, *keys) for keys, message in _content_problems(document))
+        yield from (problem(f"{_path(keys)}: {message}", *keys) for keys, message in gate_problems(spec))
     else:
         yield from (problem(message, "spec") for message in _rollback_problems(spec))
 
@@ -125,7 +127,11 @@ def _schema_problems(spec: Mapping[str, Any], model: type[ApiModel]) -> Iterator
     except ValidationError as error:
         for one in error.errors(include_url=False, include_input=False, include_context=False):
             keys = ("spec", *one["loc"])
-            yield keys, f"{'.'.join(map(str, keys))}: {_said(one['msg'])}"
+            yield keys, f"{_path(keys)}: {_said(one['msg'])}"
+
+
+def _path(keys: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, keys))
 
 
 def _said(message: str) -> str:

@@ -24,9 +24,13 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "list": ("reading", "list_prompts", "List prompts: what is live, since when and by whom"),
     "get": ("reading", "get", "Show a prompt: the live one, or another version"),
     "status": ("status", "status", "What is live, what is not well, what to do next"),
+    "explain": ("explaining", "explain", "Each gate and guard, and what it still waits for"),
+    "watch": ("watching", "watch", "Follow changes as they happen"),
     "history": ("reading", "history", "What was live, newest first"),
     "versions": ("reading", "versions", "Every revision kept"),
     "diff": ("diff", "diff", "Compare two versions, or the live one with a file"),
+    "approve": ("deciding", "approve", "Approve the candidate"),
+    "reject": ("deciding", "reject", "Reject the candidate, or what is live"),
     "promote": ("changing", "promote", "Make a version live"),
     "rollback": ("rollback", "rollback", "Take a prompt or a whole agent back"),
     "release": ("changing", "release", "Lift quarantines"),
@@ -96,7 +100,7 @@ class Verbs(click.Group):
 @add_cluster_options
 @click.pass_context
 def cli(context: click.Context, /, **given: Any) -> None:
-    """See, compare, promote and roll back the prompts of LLM agents."""
+    """See, compare, approve, promote and roll back the prompts of LLM agents."""
     context.obj = given
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,11 @@ class Version:
     cause: str
     rejection: str
     prompt: Json
+    requested_by: str = ""
+    approved_by: str = ""
+    #: What the gates and monitoring found out, as status has it.
+    ab_report: Json = field(default_factory=dict)
+    regression: Json = field(default_factory=dict)
 
     @property
     def short(self) -> str:
@@ -226,6 +231,10 @@ def read_version(raw: Json) -> Version:
         cause=(spec.get("cause") or {}).get("name") or "",
         rejection=status.get("rejectionReason") or "",
         prompt=spec.get("prompt") or {},
+        requested_by=spec.get("requestedBy") or "",
+        approved_by=status.get("approvedBy") or "",
+        ab_report=status.get("abReport") or {},
+        regression=status.get("regressionMetric") or {},
     )
 
 

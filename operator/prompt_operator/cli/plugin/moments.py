@@ -94,9 +94,12 @@ def stamp(text: str) -> str:
 def age(text: str, now: datetime) -> str:
     """Write how long ago something was, as kubectl does: two units while they matter."""
     found = read(text)
-    if found is None:
-        return ""
-    seconds = max(int((now - found).total_seconds()), 0)
+    return "" if found is None else span(int((now - found).total_seconds()))
+
+
+def span(seconds: int) -> str:
+    """Write a length of time, as kubectl does: two units while they matter; less than nothing is nothing."""
+    seconds = max(seconds, 0)
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     for limit, shown in (
         (seconds < 120, f"{seconds}s"),  # noqa: PLR2004

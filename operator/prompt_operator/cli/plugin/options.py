@@ -43,8 +43,12 @@ class Session:
 
     def prompt(self, name: str) -> Prompt:
         """Return a PromptDeployment with its revisions. Raises PluginError."""
+        return Prompt(*self.deployment_with_revisions(name))
+
+    def deployment_with_revisions(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return the same as objects. Raises PluginError."""
         try:
-            return Prompt(*self.cluster.deployment_with_revisions(name))
+            return self.cluster.deployment_with_revisions(name)
         except NotFoundError as error:
             raise self._with_near_names(error, name) from None
 

@@ -16,6 +16,8 @@ from prompt_operator.cli.plugin import sanitize
 _GAP: Final = "   "
 _NARROWEST: Final = 12
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+#: What the operator's own sentences use, and what stands for it where there is only ASCII.
+_PLAIN: Final = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2026": "...", "\u00b1": "+-", "\u2019": "'"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Output:
         self.color = (
             self.terminal and not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         )
+        self.unicode = _takes(self.stream, "✓✗…█░─│┊●├┤")
         self.width = max(shutil.get_terminal_size().columns, 20) if self.terminal else None
 
     def raw(self, text: str) -> None:
@@ -49,7 +52,8 @@ class Output:
 
     def line(self, text: str = "", colour: str = "", *, indent: str = "") -> None:
         """Write a sentence, made safe and folded to the terminal's width."""
-        for part in _folded(sanitize.line(text), self.width, indent):
+        safe = sanitize.line(text)
+        for part in _folded(safe if self.unicode else safe.translate(_PLAIN), self.width, indent):
             self.raw(self.paint(part, colour) + "\n")
 
     def text(self, text: str) -> None:
@@ -91,8 +95,17 @@ class Output:
             self._row([row[i] for i in kept], widths, colours[number] if colours else "")
 
     def _row(self, cells: Sequence[str], widths: Sequence[int], colour: str) -> None:
-        shown = [_padded(_cut(c, w), w) for c, w in zip(cells, widths, strict=True)]
+        shown = [_padded(cut(c, w), w) for c, w in zip(cells, widths, strict=True)]
         self.raw(self.paint(_GAP.join(shown).rstrip(), colour) + "\n")
+
+
+def _takes(stream: TextIO, text: str) -> bool:
+    """Tell whether a stream can show a text; one without an encoding, as in memory, takes all."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def fit_for_stream(stream: TextIO) -> None:
@@ -155,7 +168,8 @@ def _widths(
     return widths
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """Cut a text to so many cells of a terminal, and mark that it was cut."""
     if width_of(text) <= width:
         return text
     shown = ""

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from prompt_operator.api.content import short_hash
+from prompt_operator.api.gates import Decision
 from prompt_operator.api.names import (
     CONFIG_MAPS,
     LABEL_DEPLOYMENT,
@@ -26,6 +27,7 @@ from prompt_operator.cli.plugin.output import Column, Output
 from prompt_operator.controller.intake import read_deployment, read_revision
 from prompt_operator.delivery.config_map import ownership_of, read_config_map
 from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.monitoring import rejection_of_live
 from prompt_operator.lifecycle.observed import Observed
 from prompt_operator.lifecycle.rollback_plan import RefusedError, Step, plan
 
@@ -118,6 +120,25 @@ def preview(cluster: Cluster, spec: Json, now: datetime) -> Preview:
         raise PluginError(Exit.FAILED, error.problem.message) from None
     readers = None if pods is None else {c.deployment.name: _readers(pods, c.deployment.name) for c in cases}
     return Preview(cases[0].deployment.namespace, steps, readers)
+
+
+def rolls_back(case: Case, word: Json) -> bool:
+    """Tell whether a person's rejection of what is live would have the operator roll it back."""
+    said = Decision.model_validate(word)
+    others = tuple(d for d in case.deployment.decisions if d.by != said.by)
+    told = replace(case.observed, deployment=replace(case.deployment, decisions=(*others, said)))
+    return rejection_of_live(Case(told, case.now)) is not None
+
+
+def read_case(
+    deployment: Json, revisions: Sequence[Json], config_maps: Sequence[Json], rollbacks: Sequence[Json], now: datetime
+) -> Case:
+    """Read a deployment with what belongs to it, as the operator sees it."""
+    seen = _observed(deployment, revisions, config_maps)
+    number = str(deployment.get("status", {}).get("activeRevision") or 0)
+    made = {f"{seen.deployment.name}-{kind}-{number}" for kind in ("auto", "reject")}
+    phases = {str(r["metadata"]["name"]): str((r.get("status") or {}).get("phase") or "") for r in rollbacks}
+    return Case(replace(seen, own_rollbacks={n: p for n, p in phases.items() if n in made}), now)
 
 
 def _is_meant(deployment: Json, spec: Json) -> bool:

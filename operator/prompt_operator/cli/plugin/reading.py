@@ -11,6 +11,7 @@ import click
 from prompt_operator.api.names import PROMPT_DEPLOYMENTS
 from prompt_operator.cli.plugin import moments, targets
 from prompt_operator.cli.plugin.exits import Exit, PluginError
+from prompt_operator.cli.plugin.gates_view import gates_in_a_word, print_gates
 from prompt_operator.cli.plugin.model import Deployment, Prompt, Shipment, Version
 from prompt_operator.cli.plugin.options import Session, name_argument, output_option, with_cluster
 from prompt_operator.cli.plugin.output import Column, Output
@@ -166,7 +167,7 @@ def history(
         told = f" It was promoted by {people}." if people else " Nothing was live yet."
         click.echo(f"No promotions of {name} match.{told}", err=True)
         return
-    _print_history(session.out, found)
+    _print_history(session.out, prompt, found)
 
 
 def _between(shipment: Shipment, first: datetime | None, last: datetime | None) -> bool:
@@ -174,19 +175,26 @@ def _between(shipment: Shipment, first: datetime | None, last: datetime | None) 
     return time is None or ((first is None or time >= first) and (last is None or time <= last))
 
 
-def _print_history(out: Output, found: list[Shipment]) -> None:
+def _print_history(out: Output, prompt: Prompt, found: list[Shipment]) -> None:
     columns = [
         Column("REVISION"), Column("VERSION", cut=True, leave_out=1), Column("HASH", leave_out=4),
         Column("TRIGGER", leave_out=5), Column("PROMOTED BY", cut=True, leave_out=2), Column("AT"),
-        Column("PREVIOUS", cut=True, leave_out=3), Column("NOTES", cut=True, leave_out=6),
+        Column("PREVIOUS", cut=True, leave_out=3), Column("GATES", cut=True, leave_out=7),
+        Column("NOTES", cut=True, leave_out=6),
     ]  # fmt: skip
+    gates = {v.number: gates_in_a_word(v) for v in prompt.revisions}
+    shown = any(gates.get(s.number) for s in found)  # no column without anything in it
     rows = [
         [
             s.number, s.version, s.hash.removeprefix("sha256:")[:12], s.trigger, s.by, moments.stamp(s.time),
-            s.previous_version or (f"revision {s.previous_number}" if s.previous_number else ""), s.notes,
+            s.previous_version or (f"revision {s.previous_number}" if s.previous_number else ""),
+            gates.get(s.number) or "", s.notes,
         ]
         for s in found
     ]  # fmt: skip
+    if not shown:
+        place = next(i for i, c in enumerate(columns) if c.header == "GATES")
+        columns, rows = [c for i, c in enumerate(columns) if i != place], [r[:place] + r[place + 1 :] for r in rows]
     out.table(columns, rows, ["yellow" if s.trigger in ("Rollback", "AutoRollback") else "" for s in found])
 
 
@@ -247,6 +255,7 @@ def _print_prompt(out: Output, prompt: Prompt, found: Version, form: str | None)
     parts += ["quarantined"] if found.hash in prompt.deployment.quarantined else []
     out.line(", ".join(p for p in parts if p), "bold")
     out.line(f"{found.hash}", "dim")
+    print_gates(out, prompt.deployment, found)
     for member in ("templateFormat", "variables", "model", "tools", "responseFormat"):
         if found.prompt.get(member):
             value = found.prompt[member]

@@ -11,12 +11,15 @@ import click
 from prompt_operator.api.content import short_hash
 from prompt_operator.cli.plugin import moments
 from prompt_operator.cli.plugin.exits import Exit, PluginError
+from prompt_operator.cli.plugin.gates_view import print_status_gates
 from prompt_operator.cli.plugin.model import Deployment
 from prompt_operator.cli.plugin.options import Session, name_argument, output_option, timeout_option, with_cluster
 from prompt_operator.cli.plugin.output import Output
 
 _LOOK_EVERY: Final = 0.5
 
+_ONCE_MORE: Final = "Edit the prompt, or try it once more: kubectl prompt release {name} --revision {candidate}"
+_TAKE_BACK: Final = "Take it back: kubectl prompt rollback {name}"
 #: Reason of a condition → what to do next.
 _NEXT: Final = {
     "PromptQuarantined": "Edit the prompt (in Git, too), or lift the quarantine: kubectl prompt release {name}",
@@ -25,6 +28,17 @@ _NEXT: Final = {
     "TargetRejected": "Choose another version: kubectl prompt versions {name}",
     "VersionNotFound": "Choose a version that exists: kubectl prompt versions {name}",
     "VersionReused": "Give the new content a new label in spec.version.",
+    "AwaitingApproval": "Decide: kubectl prompt approve {name}, or kubectl prompt reject {name}",
+    "Inconclusive": "Reject it: kubectl prompt reject {name}; else it goes on being measured.",
+    "TestsFailed": _ONCE_MORE,
+    "ABTestFailed": _ONCE_MORE,
+    "RejectedByPerson": _ONCE_MORE,
+    "TestNotRunnable": "Look for its CronJob: kubectl get cronjobs -l promptoperator.io/test=true",
+    "GatesInvalid": "Find the mistake: kubectl prompt lint -f FILE",
+    "AutoRollbackOff": _TAKE_BACK,
+    "AutoRollbackFailed": _TAKE_BACK,
+    "PersonDecided": _TAKE_BACK,
+    "NoPreviousVersion": "Edit the prompt, or lift a quarantine: kubectl prompt release {name}",
     "Paused": "Let it ship: kubectl prompt resume {name}",
     "ConfigMapConflict": "Look whose it is: kubectl get configmap {name}-prompt -o yaml",
     "PromptInvalid": "Find the mistake: kubectl prompt lint -f FILE",
@@ -55,12 +69,12 @@ def status(session: Session, *, name: str, wait: bool, timeout: str, form: str |
         time.sleep(min(_LOOK_EVERY, max(deadline - time.monotonic(), 0)))
         found = Deployment(session.deployment(name))
     if form:
-        session.out.data(_as_json(found), form)
+        session.out.data(as_json(found), form)
     else:
-        _print_status(session.out, found)
+        print_status(session.out, found)
     code = verdict(found)
     if wait and code is Exit.NOT_YET:
-        raise PluginError(code, f"{name} is not ready after {timeout}. {_why_not_ready(found)}")
+        raise PluginError(code, f"{name} is not ready after {timeout}. {why_not_ready(found)}")
     raise click.exceptions.Exit(code)
 
 
@@ -71,25 +85,28 @@ def verdict(d: Deployment) -> Exit:
     return Exit.OK if d.holds("Ready") else Exit.NOT_YET
 
 
-def _why_not_ready(d: Deployment) -> str:
+def why_not_ready(d: Deployment) -> str:
+    """Tell why a prompt is not ready."""
     if not d.is_observed:
         return "The operator has not looked at this spec yet; is it running, and does it serve this namespace?"
     return str(d.condition("Ready").get("message") or "")
 
 
-def _as_json(d: Deployment) -> dict[str, Any]:
+def as_json(d: Deployment) -> dict[str, Any]:
+    """Return how a prompt stands as data."""
     words = {Exit.OK: "Ready", Exit.FAILED: "Stalled"}
     return {
         "namespace": d.namespace,
         "name": d.name,
         "verdict": words.get(verdict(d), "NotYet"),
         "paused": d.paused,
-        "next": _next_steps(d),
+        "next": next_steps(d),
         "status": d.status,
     }
 
 
-def _print_status(out: Output, d: Deployment) -> None:
+def print_status(out: Output, d: Deployment) -> None:
+    """Print how a prompt stands."""
     now = datetime.now(UTC)
     code = verdict(d)
     word, colour = {Exit.OK: ("ready", "green"), Exit.FAILED: ("stalled", "red")}.get(code, ("not ready yet", "yellow"))
@@ -97,6 +114,7 @@ def _print_status(out: Output, d: Deployment) -> None:
     out.line(f"Agent:       {d.agent}, {d.spec.get('environment') or 'production'}")
     out.line(f"Live:        {_live(d, now)}")
     out.line(f"Candidate:   {_candidate(d)}")
+    print_status_gates(out, d)
     if d.paused:
         out.line("Paused:      yes; nothing ships but rollbacks")
     for entry in d.quarantined.values():
@@ -112,8 +130,8 @@ def _print_status(out: Output, d: Deployment) -> None:
             told.append(message)
             out.line(message if kind == "Ready" else f"{kind}: {message}")
     if not d.is_observed:
-        out.line(_why_not_ready(d), "yellow")
-    for step in _next_steps(d):
+        out.line(why_not_ready(d), "yellow")
+    for step in next_steps(d):
         out.line(f"Next: {step}", "bold")
 
 
@@ -135,9 +153,14 @@ def _candidate(d: Deployment) -> str:
     return f"revision {number}, {d.status.get('candidateShortHash')}, {phase}{rejected}"
 
 
-def _next_steps(d: Deployment) -> list[str]:
+def next_steps(d: Deployment) -> list[str]:
+    """Return what to do next, as far as conditions tell."""
     reasons = [c.get("reason") for c in d.status.get("conditions") or () if c.get("status") == "True"]
     if not d.holds("Ready"):
         reasons.append(d.condition("Ready").get("reason"))
-    steps = [_NEXT[r].format(name=d.name) for r in dict.fromkeys(reasons) if r in _NEXT]
+    steps = [
+        _NEXT[r].format(name=d.name, candidate=d.status.get("candidateRevision"))
+        for r in dict.fromkeys(reasons)
+        if r in _NEXT
+    ]
     return list(dict.fromkeys(steps))
