@@ -14,8 +14,8 @@ from prompt_operator.evaluation.wording import count, improvement, tidy
 
 #: Beyond this there is no point in naming a number of samples.
 _MOST_SAMPLES = 1e9
-#: Margins can be declared that are further away than can be squared.
-_FURTHEST = 1e150
+#: Margins can be declared that are so many spreads away, or so close, that nothing can be reckoned with them.
+_FURTHEST = 1e50
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _required(
     That is of the sequential test itself, if effect, variance and split stay as seen: no number of samples fixed
     beforehand, which would be smaller and not enough for a test that is looked at often. None where it is beyond reach.
     """
-    if not 0.0 < distance < _FURTHEST or variance <= 0.0:
+    if variance <= 0.0 or not 1.0 / _FURTHEST < distance / spread < _FURTHEST:
         return None
     target = variance_needed(distance, spread, significance)
     return max(needed, fewest * variance / target) if target > 0.0 else None

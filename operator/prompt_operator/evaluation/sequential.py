@@ -46,14 +46,20 @@ def width(variance: float, spread: float, significance: float) -> float:
 
 
 def variance_needed(distance: float, spread: float, significance: float) -> float:
-    """Return the variance at which a distance above 0 is as wide as the interval: what more samples must reach."""
-    wanted = math.log(distance)
+    """Return the variance at which a distance is as wide as the interval: what more samples must reach.
+
+    The distance is from 1e-50 to 1e50 spreads.
+    """
+    wanted = math.log(distance / spread)
 
     def beyond(log_variance: float) -> float:
-        return math.log(width(math.exp(log_variance), spread, significance)) - wanted
+        return math.log(width(math.exp(log_variance), 1.0, significance)) - wanted
 
-    # width² ≥ variance · 2 ln(1/significance) bounds the answer above; no spread in use brings it below the other end.
-    return math.exp(root(beyond, 2.0 * wanted - 60.0, 2.0 * wanted - math.log(-2.0 * math.log(significance))))
+    # width² ≥ variance · 2 ln(1/significance) bounds the answer above; below it is about distance² where that is small,
+    # and about the distance where that is large, but for logarithms.
+    low, high = min(2.0 * wanted, wanted) - 60.0, 2.0 * wanted - math.log(-2.0 * math.log(significance))
+    found = root(beyond, low, high)
+    return math.exp(found) * (spread * spread)
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
