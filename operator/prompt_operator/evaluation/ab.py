@@ -124,7 +124,7 @@ def _metric(
     except UnfitError as problem:
         return errored(members, problem), None
     members = compared(members, found) | {"state": state or None}
-    verdict = verdict_of(metric, found)
+    verdict = verdict_of(found)
     parts = [told(metric, found), found.lacking, *_rest(metric, verdict, found)]
     return MetricReport(**members | {"verdict": verdict, "message": wording.line(parts)}), found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 from prompt_operator.api.gates import Direction, Kind, Metric, Role
 from prompt_operator.api.reports import Arm, Interval
@@ -18,30 +20,32 @@ _MOST_SAMPLES = 1e9
 _FURTHEST = 1e50
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """One look at one metric. The effect is candidate less control, in the unit of the metric."""
 
     control: Arm
     candidate: Arm
     effect: float
-    #: Valid however often it is looked at, at the significance that was asked for, once nothing is lacking.
-    interval: tuple[float, float]
+    #: Gives the interval, which is only worth its time where it is shown.
+    bounds: Callable[[], tuple[float, float]]
+    #: 1 where the interval shows the candidate to be above the metric's boundary (better), -1 below it, else 0.
+    side: int
     p_value: float
     #: What keeps this from being decided on, such as "n=37/200 of the candidate"; empty when there is enough.
     lacking: str
     #: Samples the smaller arm needs until it should be decided, if the rest stays as it was seen.
     required: int | None
 
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """Interval of the effect, valid however often it is looked at, once nothing is lacking."""
+        return self.bounds()
+
     @property
     def fewest(self) -> float:
         """Samples of the smaller arm."""
         return min(self.control.samples or 0.0, self.candidate.samples or 0.0)
-
-    def improvement(self, metric: Metric) -> tuple[float, float]:
-        """Return the interval of the improvement: above 0 is better."""
-        lower, upper = (improvement(metric, bound) for bound in self.interval)
-        return (lower, upper) if lower <= upper else (upper, lower)
 
 
 def boundary(metric: Metric) -> float:
@@ -88,17 +92,17 @@ def proportion(
         for arm, n, s in ((control, na, sa), (candidate, nb, sb))
     )
     if not (na > 0.0 and nb > 0.0):
-        return Comparison(control, candidate, 0.0, (-1.0, 1.0), 1.0, lacking, None)
+        return Comparison(control, candidate, 0.0, lambda: (-1.0, 1.0), 0, 1.0, lacking, None)
     difference = proportions.Difference((na, sa), (nb, sb))
     loss = metric.margin if metric.role is Role.Guardrail else 0.0
     events = difference.floor(loss, higher_is_better=metric.direction is Direction.HigherIsBetter)
+    tested, sign = max(-1.0, min(1.0, improvement(metric, boundary(metric)))), improvement(metric, 1.0)
+    side = round(sign * difference.side(tested, significance))
     required: float | None = None
     if lacking or events < proportions.EVENTS:
         lacking = lacking or f"{events:.1f}/{count(proportions.EVENTS)} samples of the rarer outcome in the smaller arm"
         required = max(needed, min(na, nb) * proportions.EVENTS / events) if events > 0.0 else None
     elif forecast:
-        tested = boundary(metric) if metric.direction is Direction.HigherIsBetter else -boundary(metric)
-        tested = max(-1.0, min(1.0, tested))
         required = _required(
             abs(difference.effect - tested),
             difference.variance(tested),
@@ -111,7 +115,8 @@ def proportion(
         control,
         candidate,
         effect=difference.effect,
-        interval=difference.interval(significance),
+        bounds=partial(difference.interval, significance),
+        side=0 if lacking else side,
         p_value=difference.p_value(),
         lacking=lacking,
         required=_whole(required),
@@ -140,20 +145,23 @@ def mean(
         found.append(moments)
         arms.append(_seen(arm, moments.mean, moments.interval(significance)))
     if len(found) < len(arms):
-        return Comparison(arms[0], arms[1], 0.0, (-math.inf, math.inf), 1.0, lacking, None)
+        return Comparison(arms[0], arms[1], 0.0, lambda: (-math.inf, math.inf), 0, 1.0, lacking, None)
     difference = means.Difference(*found)
+    tested = improvement(metric, boundary(metric))
+    side = round(improvement(metric, 1.0) * difference.side(tested, significance)) if difference.varies else 0
     required: float | None = needed
     if not difference.varies:
         lacking, required = lacking or "all values are the same, so that their spread is not known", None
     elif forecast and not lacking:
-        distance = abs(improvement(metric, difference.effect) - boundary(metric))
+        distance = abs(difference.effect - tested)
         fewest = min(control.samples or 0.0, candidate.samples or 0.0)
         required = _required(distance, difference.variance, difference.spread, significance, fewest, needed)
     return Comparison(
         arms[0],
         arms[1],
         effect=difference.effect,
-        interval=difference.interval(significance),
+        bounds=partial(difference.interval, significance),
+        side=0 if lacking else side,
         p_value=difference.p_value(),
         lacking=lacking,
         required=_whole(required),

@@ -11,7 +11,7 @@ from typing import Any
 from prompt_operator.api.gates import Kind, Metric
 from prompt_operator.api.reports import Arm, Interval, MetricReport, Verdict
 from prompt_operator.evaluation import wording
-from prompt_operator.evaluation.comparison import Comparison, boundary
+from prompt_operator.evaluation.comparison import Comparison
 from prompt_operator.evaluation.counts import UnfitError, raw
 from prompt_operator.lifecycle.times import read, seconds
 
@@ -125,13 +125,9 @@ def value_look(
     }
 
 
-def verdict_of(metric: Metric, found: Comparison) -> Verdict:
+def verdict_of(found: Comparison) -> Verdict:
     """Return what an interval says about a metric's margin. Inconclusive where something is lacking."""
-    lower, upper = found.improvement(metric)
-    limit = boundary(metric)
-    if found.lacking or not lower <= upper:
-        return Verdict.Inconclusive
-    return Verdict.Passed if lower > limit else Verdict.Failed if upper < limit else Verdict.Inconclusive
+    return {1: Verdict.Passed, -1: Verdict.Failed}.get(found.side, Verdict.Inconclusive)
 
 
 def freshness(

@@ -75,6 +75,11 @@ class Difference:
         half = width(self.variance, self.spread, significance)
         return self.effect - half, self.effect + half
 
+    def side(self, tested: float, significance: float) -> int:
+        """Return 1 where the interval is above the tested difference, -1 where it is below, 0 where it holds it."""
+        lower, upper = self.interval(significance)
+        return 1 if lower > tested else -1 if upper < tested else 0
+
     def p_value(self) -> float:
         """Return the always-valid p-value of no difference; 1 where nothing varies."""
         return p_value(self.effect, self.variance, self.spread) if self.varies else 1.0

@@ -178,8 +178,8 @@ def _verdict(
     """Return the verdict of this look, with the looks in a row that found it worse and which samples did."""
     looks = last.consecutive_failures if last else 0
     by = ((last.state if last else None) or {}).get(_FOUND_BY) if looks else None
-    overall = verdict_of(metric, whole)
-    lately = verdict_of(metric, recent) if recent else Verdict.Inconclusive
+    overall = verdict_of(whole)
+    lately = verdict_of(recent) if recent else Verdict.Inconclusive
     if Verdict.Failed in (overall, lately):
         by = _WHOLE if overall is Verdict.Failed else _EPOCH
         return Verdict.Failed, {"looks": looks + grown, "by": by}

@@ -65,6 +65,13 @@ class Difference:
         """Return the always-valid interval: every difference that is not rejected when tested."""
         return self._bound(-1.0, significance), self._bound(1.0, significance)
 
+    def side(self, tested: float, significance: float) -> int:
+        """Return 1 where the interval is above the tested difference, -1 where it is below, 0 where it holds it."""
+        distance = self.effect - tested
+        if abs(distance) <= width(self.variance(tested), SPREAD, significance):
+            return 0
+        return 1 if distance > 0.0 else -1
+
     def _bound(self, end: float, significance: float) -> float:
         def beyond(difference: float) -> float:
             return abs(self.effect - difference) - width(self.variance(difference), SPREAD, significance)
