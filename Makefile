@@ -40,7 +40,7 @@ lint: $(VENV)/ready ## Check style, types and the direction of imports
 crds: $(VENV)/ready ## Write crds/ and the generated tables anew from the models
 	@$(BIN)/python -m prompt_operator.cli.generate
 
-bench: $(VENV)/ready ## Measure latency, writes, memory and cold start as ratios in one run
+bench: $(VENV)/ready ## Measure latency, writes, memory, cold start as ratios; simulate verdicts (ARGS="--only verdicts")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: ## Pin all dependencies anew (needs pip-tools)
