@@ -13,9 +13,12 @@ from prompt_operator.cluster.choice import METAVAR, Choice, parse
 from prompt_operator.cluster.commands import run
 from prompt_operator.cluster.provider import provide
 from tests.support.elsewhere import Elsewhere, own_name
+from tests.support.installation import GRANTED_APART, Installation, installed
 from tests.support.operator_process import OperatorProcess
+from tests.support.rights import refused, requests_of_operators
 from tests.support.user import User
 from tests.support.waiting import DEADLINE
+from tests.support.whole_run import WholeRun
 
 REPOSITORY = Path(__file__).parent.parent
 _numbers = itertools.count(1)
@@ -33,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts us in the background has us ignore Ctrl-C, and what we start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(WholeRun(config, REPOSITORY / "tests" / "integration"), WholeRun.NAME)
     try:
         config.stash[_choice] = parse(config.getoption("--cluster"))
     except ClusterError as error:
@@ -69,6 +73,8 @@ def quiet_cluster() -> Iterator[Cluster]:
         established = ["wait", "--for=condition=Established", "crd", "--all"]
         subprocess.run([*command, *established], check=True, capture_output=True)
         yield started
+        refusals = refused(requests_of_operators(started.audit_log), GRANTED_APART)
+        assert refusals == [], "operators lacked rights; their manifests grant too few"
 
 
 @pytest.fixture
@@ -87,19 +93,37 @@ def user(cluster: Cluster, namespace: str) -> User:
 
 
 @pytest.fixture(scope="session")
-def shared_operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    """One operator for all namespaces, for tests that neither stop nor disturb it."""
+def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The operator as kubectl apply -k manifests/default installs it for all namespaces."""
     if isinstance(cluster, Elsewhere):
         cluster.refuse_to_serve_others()
-    with OperatorProcess(cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "log") as operator:
+    with installed(cluster, "default", "default", tmp_path_factory.mktemp("installation")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared_operator(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """One operator for all namespaces, for tests that neither stop nor disturb it, with its installed rights.
+
+    The cluster need have no nodes: the operator runs beside it, as its pod would, with the service account's token.
+    """
+    directory = tmp_path_factory.mktemp("operator")
+    kubeconfig = installation.kubeconfig(directory / "kubeconfig")
+    with OperatorProcess(kubeconfig, directory / "log", *installation.arguments) as operator:
         yield operator
         assert operator.process is not None
         assert operator.process.poll() is None, f"the operator ended:\n{operator.log()[-3000:]}"
+    if not isinstance(installation.cluster, Elsewhere):
+        assert refused(installation.requests(), GRANTED_APART) == [], (
+            "the operator lacked rights; its manifests grant too few"
+        )
 
 
 @pytest.fixture
 def operator(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """An operator of this test's own, serving its namespace; not started yet."""
-    process = OperatorProcess(cluster.kubeconfig, tmp_path / "operator.log", "--namespace", namespace)
-    yield process
-    process.kill()
+    """An operator of this test's own, with the rights that manifests/namespaced grants; not started yet."""
+    with installed(cluster, "namespaced", namespace, tmp_path) as made:
+        kubeconfig = made.kubeconfig(tmp_path / "operator.kubeconfig")
+        process = OperatorProcess(kubeconfig, tmp_path / "operator.log", *made.arguments)
+        yield process
+        process.kill()

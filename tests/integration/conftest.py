@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,17 @@ from tests.support.prometheus_binaries import Binaries
 from tests.support.user import User
 
 _numbers = itertools.count(1)
+_HERE = Path(__file__).parent
+_LAST = _HERE / "test_rights.py"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that speak of all others here after them."""
+    last = [item for item in items if item.path == _LAST]
+    others = [item for item in items if item.path != _LAST]
+    end = max((n for n, item in enumerate(others, 1) if item.path.is_relative_to(_HERE)), default=len(others))
+    items[:] = [*others[:end], *last, *others[end:]]
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +23,10 @@ def cluster(quiet_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture
-def running(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+def running(operator: OperatorProcess) -> OperatorProcess:
     """An operator that may ask metric sources on this machine."""
-    options = ("--namespace", namespace, "--metric-source-allow", "127.0.0.0/8")
-    process = OperatorProcess(cluster.kubeconfig, tmp_path / "operator.log", *options)
-    process.start()
-    yield process
-    process.kill()
+    operator.options = (*operator.options, "--metric-source-allow", "127.0.0.0/8")
+    return operator.start()
 
 
 @pytest.fixture

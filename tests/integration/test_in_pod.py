@@ -13,6 +13,7 @@ from kubernetes.aio.config import incluster_config
 from prompt_operator.cluster import Cluster
 from prompt_operator.controller.kube import KubeClient, NoClusterError, configuration_of
 from prompt_operator.controller.settings import Settings
+from tests.support.installation import MANIFESTS
 from tests.support.manifests import deployment
 from tests.support.user import User
 from tests.support.waiting import eventually
@@ -70,11 +71,8 @@ async def test_outside_of_a_pod_and_without_a_kubeconfig_it_says_what_to_name(mo
 
 
 def test_the_operator_ships_a_prompt_with_nothing_but_its_service_account(mounted: Path, user: User):
-    rights = ("promptdeployments", "promptrevisions", "agentrollbacks")
-    resources = [f"{r}.promptoperator.io{s}" for r in rights for s in ("", "/status")]
-    chosen = ",".join([*resources, "configmaps", "events.events.k8s.io"])
-    user.kubectl("create", "role", "robot", "--verb=get,list,watch,create,patch,delete", f"--resource={chosen}")
-    user.kubectl("create", "rolebinding", "robot", "--role=robot", f"--serviceaccount={user.namespace}:robot")
+    user.kubectl("apply", "-k", str(MANIFESTS / "namespaced"))
+    user.kubectl("create", "rolebinding", "robot", "--role=prompt-operator", f"--serviceaccount={user.namespace}:robot")
     where = f"c.SERVICE_TOKEN_FILENAME={str(mounted / 'token')!r}; c.SERVICE_CERT_FILENAME={str(mounted / 'ca.crt')!r}"
     program = f"import kubernetes.aio.config.incluster_config as c; {where}; from prompt_operator.cli.main import main; main()"
     options = ["run", "--namespace", user.namespace, "--health-host", "127.0.0.1", "--health-port", "0"]

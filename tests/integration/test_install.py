@@ -15,9 +15,10 @@ import yaml
 from prompt_operator.cluster import Cluster
 from prompt_operator.controller.preflight import RIGHTS
 from tests.faultproxy import Fault, FaultProxy, Match, respond
-from tests.support.installation import MANIFESTS, SYSTEM, Installation, Rights, joined
+from tests.support.installation import MANIFESTS, SYSTEM, Installation
 from tests.support.manifests import deployment, rollback
 from tests.support.operator_process import OperatorProcess
+from tests.support.rights import Rights, joined, refused, used, without
 from tests.support.user import User, condition_of
 from tests.support.waiting import eventually
 
@@ -153,18 +154,22 @@ def revisions(user: User, name: str) -> list[dict]:
 
 
 def test_the_operator_does_all_its_work_and_is_refused_nothing(lived: Installation):
-    answers = [(e["verb"], e["requestURI"], e["responseStatus"]["code"]) for e in lived.requests()]
-    assert answers
-    assert [a for a in answers if a[2] in (401, 403)] == []
+    requests = list(lived.requests())
+    assert requests
+    assert refused(requests) == []
 
 
-def test_the_operator_uses_every_right_it_asks_for_and_no_other(lived: Installation):
-    assert lived.used() == ASKED | ASKING
+def test_the_operator_uses_rights_it_asks_for_and_those_that_everybody_has(lived: Installation):
+    """That it needs all of those it asks for is shown by all tests together, in test_rights."""
+    roles = used(lived.requests())
+    assert roles.keys() == {"prompt-operator", "system:basic-user"}
+    assert without(roles["prompt-operator"], ASKED) == {}
+    assert roles["system:basic-user"] == ASKING
 
 
 def test_the_service_account_has_exactly_the_rights_the_operator_asks_for(installed: Installation, tmp_path: Path):
-    of_operator = installed.granted(installed.kubeconfig(tmp_path / "operator"), installed.user.namespace)
-    of_anybody = installed.granted(installed.kubeconfig(tmp_path / "anybody", "default"), installed.user.namespace)
+    of_operator = installed.told(installed.kubeconfig(tmp_path / "operator"), installed.user.namespace)
+    of_anybody = installed.told(installed.kubeconfig(tmp_path / "anybody", "default"), installed.user.namespace)
     assert {
         key: verbs - of_anybody.get(key, set()) for key, verbs in of_operator.items() if verbs != of_anybody.get(key)
     } == ASKED
@@ -172,8 +177,8 @@ def test_the_service_account_has_exactly_the_rights_the_operator_asks_for(instal
 
 def test_outside_of_what_it_serves_the_operator_has_no_rights(installed: Installation, tmp_path: Path):
     installed.user.kubectl("create", "namespace", "other")
-    of_operator = installed.granted(installed.kubeconfig(tmp_path / "operator"), "other")
-    of_anybody = installed.granted(installed.kubeconfig(tmp_path / "anybody", "default"), "other")
+    of_operator = installed.told(installed.kubeconfig(tmp_path / "operator"), "other")
+    of_anybody = installed.told(installed.kubeconfig(tmp_path / "anybody", "default"), "other")
     assert (of_operator == of_anybody) is (installed.way == "namespaced")
 
 

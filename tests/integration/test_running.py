@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
+from prompt_operator.api.names import LABEL_MANAGED_BY, LABEL_TEST_RUN, MANAGED_BY
 from prompt_operator.cluster import Cluster
 from tests.faultproxy import Fault, FaultProxy, Match, blackhole
+from tests.support.installation import MANIFESTS
 from tests.support.manifests import deployment, rollback
 from tests.support.operator_process import OperatorProcess
 from tests.support.user import User
@@ -60,6 +63,9 @@ def test_it_serves_only_the_namespaces_it_was_given(user: User, operator: Operat
     third = User(user.binary, user.kubeconfig, f"{user.namespace}-third")
     for made in (other, third):
         made.kubectl("create", "namespace", made.namespace)
+    other.kubectl("apply", "-k", str(MANIFESTS / "namespaced"))
+    account = f"--serviceaccount={user.namespace}:prompt-operator"
+    other.kubectl("create", "rolebinding", "from-elsewhere", "--role=prompt-operator", account)
     operator.options = (*operator.options, "--namespace", other.namespace)
     operator.start()
     third.apply(deployment(text="one"))
@@ -122,11 +128,7 @@ def test_an_api_server_that_cannot_be_reached_is_waited_for_at_the_start_and_lat
             assert operator.stop() == 0
 
 
-ALL_RIGHTS = [
-    {"apiGroups": ["promptoperator.io"], "resources": ["*"], "verbs": ["*"]},
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
-]
+ALL_RIGHTS = yaml.safe_load((MANIFESTS / "namespaced" / "role.yaml").read_text(encoding="utf-8"))["rules"]
 
 
 def test_a_missing_right_is_named_and_work_begins_when_it_is_granted(user: User, cluster: Cluster, tmp_path: Path):
@@ -157,7 +159,11 @@ def test_a_right_taken_away_is_named_and_what_waits_is_done_when_it_is_back(
     with running(cluster.kubeconfig_for(name), tmp_path / "log", "--namespace", user.namespace) as operator:
         user.apply(deployment(text="one"))
         user.wait_live("support", "one")
-        _grant(user, name, [ALL_RIGHTS[0], ALL_RIGHTS[1] | {"verbs": ["get", "list", "watch"]}, ALL_RIGHTS[2]])
+        only_reading = [
+            r | {"verbs": ["get", "list", "watch"]} if r["resources"] == ["configmaps"] else r for r in ALL_RIGHTS
+        ]
+        assert only_reading != ALL_RIGHTS
+        _grant(user, name, only_reading)
         user.apply(deployment(text="two"))
         eventually(lambda: "cannot patch resource" in operator.log(), what="the log names the right")
         _grant(user, name, ALL_RIGHTS)
@@ -192,9 +198,9 @@ def test_an_operator_whose_watches_went_silent_fails_its_liveness_probe(user: Us
             eventually(lambda: '"ready"' in operator.log(), what="it is ready")
             user.apply(deployment(text="one"))
             user.wait_live("support", "one")
-            user.apply(rollback("noise", "ghost"))
+            user.apply(rollback("noise", "ghost"), _JOB_OF_A_TEST)
             talker.start()
-            eventually(lambda: len(proxy.watches()) == 4, what="all watches are open")
+            eventually(lambda: len(proxy.watches()) == len(_NOISY), what="all watches are open")
             for _ in range(20):
                 assert operator.probe("/healthz") == (200, "ok\n")
                 stop.wait(0.4)
@@ -208,7 +214,16 @@ def test_an_operator_whose_watches_went_silent_fails_its_liveness_probe(user: Us
             operator.kill()
 
 
-_NOISY = {"pdep": "support", "prev": "support-1", "arb": "noise", "configmap": "support-prompt"}
+_NOISY = {"pdep": "support", "prev": "support-1", "arb": "noise", "configmap": "support-prompt", "job": "noise"}
+_JOB_OF_A_TEST = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "noise", "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_TEST_RUN: "noise"}},
+    "spec": {
+        "suspend": True,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "test", "image": "none"}]}},
+    },
+}
 
 
 def _grant(user: User, name: str, rules: list[dict[str, list[str]]]) -> None:

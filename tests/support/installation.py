@@ -1,6 +1,8 @@
 """The operator as kubectl installed it: what was applied, and who it is to the API server."""
 
+import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,27 +13,39 @@ from typing import Any
 import yaml
 
 from prompt_operator.cluster import Cluster
-from tests.support.user import Json, User
+from tests.support.elsewhere import Elsewhere, own_name
+from tests.support.rights import Json, Rights, granted, requests_of_operators
+from tests.support.user import User
 from tests.support.waiting import DEADLINE
 
 MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
 SYSTEM = "prompt-operator-system"
-#: (API group, resource with subresource) → verbs
-Rights = dict[tuple[str, str], set[str]]
+#: Rights that no installation has by itself: without them the operator is refused, and says so.
+GRANTED_APART = granted(
+    yaml.safe_load((MANIFESTS / "metric-secrets" / "role.yaml").read_text(encoding="utf-8"))["rules"]
+)
 
 
 @dataclass(frozen=True)
 class Installation:
     """One way to install, the namespace the operator is in, and an administrator in a namespace it serves."""
 
-    cluster: Cluster
+    cluster: Cluster | Elsewhere
     way: str
     namespace: str
     user: User
+    #: A kustomization that changes what is installed, such as by a prefix of its names.
+    overlay: Path | None = None
+    prefix: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its service account, role and binding."""
+        return f"{self.prefix}prompt-operator"
 
     @property
     def account(self) -> str:
-        return f"system:serviceaccount:{self.namespace}:prompt-operator"
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
 
     @property
     def inside(self) -> User:
@@ -39,10 +53,20 @@ class Installation:
         return User(self.cluster.kubectl, self.cluster.kubeconfig, self.namespace)
 
     @cached_property
+    def rendered(self) -> list[Json]:
+        """What manifests/… installs, as kustomize renders it."""
+        return list(yaml.safe_load_all(self.user.kubectl("kustomize", str(MANIFESTS / self.way))))
+
+    @property
     def deployment(self) -> Json:
-        """The Deployment, as kustomize renders it."""
-        rendered = yaml.safe_load_all(self.user.kubectl("kustomize", str(MANIFESTS / self.way)))
-        return next(o for o in rendered if o["kind"] == "Deployment")
+        return next(o for o in self.rendered if o["kind"] == "Deployment")
+
+    @property
+    def grants(self) -> Rights:
+        """The rights that its role grants, as the manifests have it."""
+        kind = "ClusterRole" if self.way == "default" else "Role"
+        role = next(o for o in self.rendered if o["kind"] == kind and o["metadata"]["name"] == "prompt-operator")
+        return granted(role["rules"])
 
     @property
     def arguments(self) -> list[str]:
@@ -60,20 +84,22 @@ class Installation:
         """kubectl apply -k, as the README has it."""
         return self._manifests("apply", *options)
 
-    def delete(self) -> str:
-        return self._manifests("delete")
+    def delete(self, *options: str) -> str:
+        return self._manifests("delete", *options)
 
     def _manifests(self, verb: str, *options: str) -> str:
         place = [] if self.way == "default" else ["-n", self.namespace]
-        said, warned, code = self.kubectl(verb, *place, "-k", str(MANIFESTS / self.way), *options)
+        said, warned, code = self.kubectl(verb, *place, "-k", str(self.overlay or MANIFESTS / self.way), *options)
         assert (warned, code) == ("", 0)
         return said
 
-    def token(self, account: str = "prompt-operator") -> str:
-        """A token of a service account in the operator's namespace, as its pod would have it."""
-        return self.user.kubectl("-n", self.namespace, "create", "token", account, "--duration=2h").strip()
+    def token(self, account: str = "") -> str:
+        """A token of a service account in the operator's namespace, its own by default, as its pod would have it."""
+        return self.user.kubectl(
+            "-n", self.namespace, "create", "token", account or self.name, "--duration=24h"
+        ).strip()
 
-    def kubeconfig(self, path: Path, account: str = "prompt-operator") -> Path:
+    def kubeconfig(self, path: Path, account: str = "") -> Path:
         """A kubeconfig with which one has the rights of that service account, and no other."""
         content = yaml.safe_load(self.cluster.kubeconfig.read_text(encoding="utf-8"))
         content["users"][0]["user"] = {"token": self.token(account)}
@@ -83,23 +109,9 @@ class Installation:
 
     def requests(self) -> Iterator[Json]:
         """Every answered request of the operator's account, from the audit log; without those of a test by kubectl."""
-        with self.cluster.audit_log.open(encoding="utf-8") as log:
-            for line in log:
-                entry = json.loads(line) if line.endswith("\n") else {}
-                by_kubectl = entry.get("userAgent", "").startswith("kubectl")
-                if entry.get("user", {}).get("username") == self.account and not by_kubectl:
-                    yield entry
+        return requests_of_operators(self.cluster.audit_log, self.account)
 
-    def used(self) -> Rights:
-        """The rights that the operator used."""
-        found: Rights = {}
-        for entry in self.requests():
-            if about := entry.get("objectRef"):
-                resource = joined(about["resource"], about.get("subresource"))
-                add(found, about.get("apiGroup", ""), resource, entry["verb"])
-        return found
-
-    def granted(self, kubeconfig: Path, namespace: str) -> Rights:
+    def told(self, kubeconfig: Path, namespace: str) -> Rights:
         """The rights that the API server says the holder of a kubeconfig has in a namespace."""
         review: Any = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -109,18 +121,43 @@ class Installation:
         arguments = ["create", "--validate=false", "-f", "-", "-o", "json"]
         said, warned, code = self.kubectl(*arguments, kubeconfig=kubeconfig, stdin=json.dumps(review))
         assert code == 0, warned
-        found: Rights = {}
-        for rule in json.loads(said)["status"]["resourceRules"]:
-            for group in rule["apiGroups"]:
-                for resource in rule["resources"]:
-                    for verb in rule["verbs"]:
-                        add(found, group, resource, verb)
-        return found
+        return granted(json.loads(said)["status"]["resourceRules"])
 
 
-def joined(resource: str, subresource: str | None) -> str:
-    return f"{resource}/{subresource}" if subresource else resource
+@contextlib.contextmanager
+def installed(cluster: Cluster | Elsewhere, way: str, namespace: str, directory: Path) -> Iterator[Installation]:
+    """Install the operator by kubectl apply -k, to be run beside the cluster with the rights that it has by that.
+
+    `default` goes into a namespace that it brings, `namespaced` into the one that is named. In a cluster that is not
+    ours alone, the names are those of this run, only rights are installed, and they are removed.
+    """
+    user = User(cluster.kubectl, cluster.kubeconfig, namespace)
+    if isinstance(cluster, Elsewhere):
+        home = own_name(cluster, SYSTEM) if way == "default" else namespace
+        prefix = f"{home}-" if way == "default" else ""
+        made = Installation(cluster, way, home, user, rights_only(way, directory, home, prefix), prefix)
+    else:
+        made = Installation(cluster, way, SYSTEM if way == "default" else namespace, user)
+    try:
+        made.apply("--server-side")
+        yield made
+    finally:
+        if isinstance(cluster, Elsewhere):
+            made.delete("--ignore-not-found")
 
 
-def add(rights: Rights, group: str, resource: str, verb: str) -> None:
-    rights.setdefault((group, resource), set()).add(verb)
+def rights_only(way: str, directory: Path, namespace: str, prefix: str) -> Path:
+    """A kustomization of a way to install that brings a service account and its rights, and nothing for other people."""
+    overlay = directory / "rights-only"
+    overlay.mkdir()
+    unwanted = [{"kind": "CustomResourceDefinition"}, {"kind": "Deployment"}]
+    unwanted.append({"kind": "ClusterRole", "name": "prompt-operator-(view|edit)"})
+    deletion = {"$patch": "delete", "apiVersion": "any/v1", "kind": "Any", "metadata": {"name": "any"}}
+    kustomization = {
+        "resources": [os.path.relpath((MANIFESTS / way).resolve(), overlay.resolve())],
+        "namespace": namespace,
+        "namePrefix": prefix,
+        "patches": [{"target": target, "patch": json.dumps(deletion)} for target in unwanted],
+    }
+    (overlay / "kustomization.yaml").write_text(json.dumps(kustomization), encoding="utf-8")
+    return overlay
