@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from prompt_operator.api.gates import AbTest, Decision, Gates, Monitoring
@@ -50,12 +51,16 @@ class Evidence(Cluster):
         self.looks: defaultdict[str, dict[str, Look]] = defaultdict(dict)
         self.looking: defaultdict[str, dict[str, actions.TakeLook]] = defaultdict(dict)
         self.looks_taken: list[actions.TakeLook] = []
+        #: When each thing was looked at, but for looks that were lost.
+        self.moments: set[tuple[str, datetime]] = set()
         #: What every look finds at once; None leaves them open until ``end_looks``.
         self.verdict: Callable[[actions.TakeLook], Verdict] | None = None
         self.owned_rollbacks: dict[str, str] = {}
         # What really happened, for those who hold decisions against it.
         self.tests_passed: set[tuple[str, int, str]] = set()
         self.looks_passed: set[tuple[str, str]] = set()
+        #: (uid, hash) of what was seen to pass tests and A/B test.
+        self.passed: set[tuple[str, str]] = set()
 
     # --- people and time ---------------------------------------------------------------------------------------------
 
@@ -102,7 +107,9 @@ class Evidence(Cluster):
 
     def restart(self) -> None:
         """Lose all that lives in the operator's process."""
-        for memory in (self.outcomes, self.problems, self.looks, self.looking):
+        for name in list(self.looking):
+            self.end_looks(name, None)
+        for memory in (self.outcomes, self.problems, self.looks):
             memory.clear()
 
     def recreate(self, name: str, text: str, **spec: Any) -> None:
@@ -123,7 +130,9 @@ class Evidence(Cluster):
         """End the open looks of a deployment with a verdict, or lose them; returns how many there were."""
         open_ones = list(self.looking.pop(name, {}).values())
         for asked in open_ones:
-            if verdict is not None:
+            if verdict is None:
+                self.moments.discard((asked.id, asked.candidate.at))
+            else:
                 self.looks[name][asked.id] = self.look_of(asked, verdict)
         return len(open_ones)
 
@@ -197,6 +206,8 @@ class Evidence(Cluster):
                 self.delete_job(job)
             case actions.TakeLook():
                 assert action.id not in self.looking.get(name, {}), "looked at twice at once"
+                assert (action.id, action.candidate.at) not in self.moments, "looked at twice at one moment"
+                self.moments.add((action.id, action.candidate.at))
                 self.looks_taken.append(action)
                 self.looking[name][action.id] = action
                 if self.verdict:

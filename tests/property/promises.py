@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from prompt_operator.api.phases import ROLLBACKS, Stage
+from prompt_operator.api.phases import ROLLBACKS, Stage, Trigger
 from prompt_operator.lifecycle import actions, times
+from prompt_operator.lifecycle.observed import Observed
 from tests.property.world import World
 
 
@@ -36,6 +37,67 @@ def check_write(world: World, name: str, action: actions.Action) -> None:
         assert caused[action.cause_uid] == 1, "an AgentRollback acted twice"
 
 
+def check_switch(world: World, seen: Observed, action: actions.WriteConfigMap) -> None:
+    """Check that what goes live may: it passed its gates, or people said so, or it is a way back."""
+    d = seen.deployment
+    revision = world.revision(d.name, action.revision)
+    made = world.switches[d.uid][:-1]
+    if made and made[-1][0] == action.revision:
+        return  # what is live already, with its time told anew
+    if revision.trigger in ROLLBACKS:
+        return  # its cause was checked when that was created
+    assert not d.paused, "shipped while paused"
+    assert d.gates_problem is None
+    assert all(w.hash != action.hash or w.verdict != "Reject" for w in d.decisions), "rejected, and shipped"
+    if any(content == action.hash for _, content, _, _ in made):
+        return
+    gates = d.gates
+    # A gate that is added once a candidate has come past it is not for that one: phases never go back.
+    asked = bool(gates.tests or (gates.ab_test and made)) and revision.phase != "ABPassed"
+    assert not asked or (d.uid, action.hash) in world.passed, "shipped without having passed its gates"
+    approved = {w.by for w in d.decisions if w.hash == action.hash and w.verdict == "Approve"}
+    if gates.approvals:
+        assert len(approved) >= gates.approvals.required, "shipped without approvals"
+
+
+def check_passed(world: World, seen: Observed, action: actions.WriteRevisionStatus) -> None:
+    """Check what a candidate is said to have passed against what really happened."""
+    d, revision = seen.deployment, next(r for r in seen.revisions if r.name == action.name)
+    if action.status["phase"] != "ABPassed" or (d.uid, revision.hash) in world.passed:
+        return
+    if revision.phase == "ABPassed" or revision.trigger is Trigger.Revert:
+        return
+    if any(content == revision.hash for _, content, _, _ in world.switches[d.uid]):
+        return
+    if revision.phase != "ABRunning":
+        for test in d.gates.tests or ():
+            assert (d.uid, revision.number, test.name) in world.tests_passed, "passed a test that did not"
+    if d.gates.ab_test and world.switches[d.uid]:
+        report = action.status.get("abReport") or {}
+        assert report["verdict"] == "Passed"
+        assert (report["id"], revision.hash) in world.looks_passed, "passed an A/B test that did not"
+    if d.gates.tests or d.gates.ab_test or revision.phase == "ABRunning":
+        world.passed.add((d.uid, revision.hash))
+
+
+def check_candidate_keys(world: World, name: str) -> None:
+    """Check that a candidate stands beside what is live while its A/B test runs, and only then."""
+    d, held = world.deployments[name], world.config_maps.get(name)
+    if held is None or held.owner != d.uid:
+        return
+    status = world.status(name)
+    running = status.get("phase") == "ABRunning"
+    beside = held.view.candidate_hash
+    assert bool(held.view.experiment) == bool(beside)
+    if beside:
+        assert running, "a candidate was left beside what is live"
+        assert beside == status["candidateHash"] == held.view.experiment["candidateHash"]
+        assert status["abReport"]["id"] == held.view.experiment["id"]
+        assert beside not in quarantine_of(world, name)
+    elif running:
+        raise AssertionError("an A/B test is said to run, and no candidate is there")
+
+
 def check_rest(world: World) -> None:
     """Check what must be true once nothing is left to do."""
     for key in world.all_keys():
@@ -59,6 +121,7 @@ def _check_deployment(world: World, name: str) -> None:
     assert status["activeHash"] not in quarantine_of(world, name)
     assert {q["hash"] for q in status["quarantinedHashes"]} == quarantine_of(world, name)
     check_history(world, name)
+    check_candidate_keys(world, name)
     told = [world.condition(name, kind)[0] for kind in ("Ready", "Reconciling", "Stalled")]
     assert told.count(True) <= 1, "Ready, Reconciling and Stalled exclude each other"
 

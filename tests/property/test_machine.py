@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from prompt_operator.api.reasons import Reason
-from prompt_operator.lifecycle.observed import Problem
+from prompt_operator.lifecycle import actions
+from prompt_operator.lifecycle.observed import Observed, Problem
 from tests.property.profiles import MACHINE_EXAMPLES
-from tests.property.promises import check_rest, check_write
+from tests.property.promises import check_passed, check_rest, check_switch, check_write
 from tests.property.world import GIT, PERSON, Key, Pending, World, h
 
 DEPLOYMENTS = ("support", "triage")
@@ -35,10 +36,16 @@ class Everything(RuleBasedStateMachine):
     # --- the operator ------------------------------------------------------------------------------------------------
 
     def _carry_out(self, pending: Pending) -> None:
-        if self.world.carry_out(pending) and pending.action:
-            name = pending.key[1]
-            if pending.key[0] == "deployment":
-                check_write(self.world, name, pending.action)
+        action, seen = pending.action, pending.seen
+        may_switch = isinstance(action, actions.WriteConfigMap) and isinstance(seen, Observed)
+        before = len(self.world.switches[seen.deployment.uid]) if may_switch else 0
+        if not self.world.carry_out(pending) or action is None or not isinstance(seen, Observed):
+            return
+        check_write(self.world, pending.key[1], action)
+        if isinstance(action, actions.WriteRevisionStatus):
+            check_passed(self.world, seen, action)
+        if isinstance(action, actions.WriteConfigMap) and len(self.world.switches[seen.deployment.uid]) > before:
+            check_switch(self.world, seen, action)
 
     def _step(self, key: Key) -> bool:
         late = self.undecided.pop(key, None)
@@ -138,14 +145,18 @@ class Everything(RuleBasedStateMachine):
         self.world.delete_config_map(name)
 
     @precondition(lambda self: self.world.config_maps)
-    @rule(data=st.data(), how=st.sampled_from(["content", "record", "time", "label", "key", "immutable", "older"]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["content", "record", "time", "label", "key", "immutable", "older", "candidate"]),
+    )
     def tamper_with_a_config_map(self, data: st.DataObject, how: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.world.config_maps)))
         held = self.world.config_maps[name]
         older = [c.view for c in self.world.old_config_maps if c.owner == held.owner]
         if how == "older" and older:
             found = data.draw(st.sampled_from(older))
-            fields = {f: getattr(found, f) for f in ("content_hash", "record", "labels", "annotations")}
+            told = ("content_hash", "record", "labels", "annotations", "experiment", "candidate_hash")
+            fields = {f: getattr(found, f) for f in told}
             self.world.tamper(name, **fields)
         changes = {
             "content": {"content_hash": h("tampered")},
@@ -154,6 +165,7 @@ class Everything(RuleBasedStateMachine):
             "label": {"labels": {}},
             "key": {"whole": False, "foreign_keys": ("note",)},
             "immutable": {"immutable": True},
+            "candidate": {"candidate_hash": h("tampered")},
         }
         self.world.tamper(name, **changes.get(how, {}))
 
