@@ -37,31 +37,39 @@ class Prometheus:
         self.address = ""
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it; again at the same address and with what it knew, after it was killed."""
         self._directory.mkdir(parents=True, exist_ok=True)
         config = self._directory / "prometheus.yml"
         config.write_text(yaml.safe_dump(self._config), encoding="utf-8")
         command = [str(self._binaries.prometheus), f"--config.file={config}"]
-        command += [f"--storage.tsdb.path={self._directory / 'data'}", "--web.listen-address=127.0.0.1:0"]
+        command += [
+            f"--storage.tsdb.path={self._directory / 'data'}",
+            f"--web.listen-address={self.address or '127.0.0.1:0'}",
+        ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self._directory, stdout=log, stderr=log)
         try:
             self.address = eventually(self._listening, what="Prometheus listens")
             eventually(self._is_ready, what="Prometheus is ready")
         except BaseException:
-            self._end()
+            self.kill()
             raise
-        return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.kill()
 
     @property
     def _log(self) -> Path:
         return self._directory / "log"
 
-    def _end(self) -> None:
+    def kill(self) -> None:
+        """End it as a crash does; what was scraped stays."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
