@@ -78,12 +78,14 @@ class Difference:
 
         # Not at the effect itself: where neither arm varies, nothing but that very difference has no variance.
         start = self.effect + math.copysign(_BESIDE, end)
-        if abs(start) >= 1.0 or beyond(start) >= 0.0:
+        at_start = beyond(start) if abs(start) < 1.0 else 0.0
+        if at_start >= 0.0:
             return max(-1.0, min(1.0, start))
-        # Where the variance of the effect itself would put it, and a bit beyond, is a narrower place to look.
-        near = self.effect + math.copysign(1.2 * width(self.variance(self.effect), SPREAD, significance), end)
-        far = near if abs(near) < 1.0 and beyond(near) > 0.0 else end
-        return root(beyond, start, far)
+        # Where the variance near the effect would put it, and a bit beyond, is a narrower place to look.
+        near = self.effect + math.copysign(1.2 * at_start, end)
+        if abs(near) < 1.0 and (at_near := beyond(near)) > 0.0:
+            return root(beyond, start, near, at_start, at_near)
+        return root(beyond, start, end, at_start)
 
     def p_value(self) -> float:
         """Return the always-valid p-value of no difference; 1 where nothing varies."""

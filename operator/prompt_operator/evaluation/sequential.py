@@ -62,12 +62,20 @@ def variance_needed(distance: float, spread: float, significance: float) -> floa
     return math.exp(found) * (spread * spread)
 
 
-def root(function: Callable[[float], float], low: float, high: float) -> float:
+def root(
+    function: Callable[[float], float],
+    low: float,
+    high: float,
+    at_low: float | None = None,
+    at_high: float | None = None,
+) -> float:
     """Return where a continuous function that is not positive at one end and not negative at the other is zero.
 
-    False position in its Illinois form, with halving where that is slow. As exact as 1e-13 over the slope there.
+    False position in its Illinois form, with halving where that is slow. As exact as 1e-13 over the slope there. What
+    the function is at the ends need not be reckoned again where it is given.
     """
-    at_low, at_high = function(low), function(high)
+    at_low = function(low) if at_low is None else at_low
+    at_high = function(high) if at_high is None else at_high
     if at_low == 0.0 or at_high == 0.0:
         return low if at_low == 0.0 else high
     for step in range(1, _STEPS):
