@@ -1,5 +1,6 @@
 """What a change costs: the exact writes, as the API server's audit log has them."""
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from prompt_operator.cluster import Cluster
 from tests.support.audit import AuditLog
 from tests.support.manifests import deployment, rollback
+from tests.support.rest import MERGE, Rest
 from tests.support.user import User
 from tests.support.waiting import eventually
 
@@ -157,3 +159,25 @@ def test_healing_the_config_map_is_one_write_each_time_and_tells_so_once(
         "ConfigMap support-prompt was changed by hand",
         "ConfigMap support-prompt was deleted by hand",
     ]
+
+
+def test_what_others_write_at_the_same_moment_costs_a_conflict_and_a_read_and_is_decided_anew(
+    cluster: Cluster, user: User, audit: AuditLog
+):
+    numbers = itertools.count(1)
+
+    def writes_in_a_crowd() -> list[str]:
+        name = f"back-{next(numbers)}"
+        rest.must("POST", "agentrollbacks", rollback(name, "nobody"))
+        for number in range(30):
+            rest.must("PATCH", f"agentrollbacks/{name}", {"metadata": {"annotations": {"n": str(number)}}}, MERGE)
+        assert user.wait_rollback(name)["status"]["conditions"][0]["reason"] == "DeploymentNotFound"
+        return audit.writes()
+
+    with Rest(cluster, user.namespace) as rest:
+        audit.writes()
+        written = eventually(lambda: len(seen := writes_in_a_crowd()) > 1 and seen, what="a conflict")
+    *refused, done = written
+    assert {write.rpartition(" → ")[2] for write in refused} == {"409"}
+    assert done.startswith("patch agentrollbacks/status back-")
+    assert "→" not in done
