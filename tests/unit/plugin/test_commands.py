@@ -56,6 +56,14 @@ def test_a_verb_that_is_nearly_right_is_answered_with_the_right_one(capsys: pyte
         (("status", "x", "--wait", "--timeout", "long"), "no length of time"),
         (("status", "--", "--raw"), "cannot be the name"),
         (("history", "x", "--limit", "0"), "--limit"),
+        (("approve", "x"), "Nobody can be asked here"),
+        (("approve", "x", "--yes", "--hash", "xyz"), "is no hash"),
+        (("reject", "x", "--yes", "--by", ""), "--by takes"),
+        (("reject", "x", "--yes", "--reason", "x" * 1025), "--reason takes"),
+        (("watch", "--until", "Shipped"), "need the NAME"),
+        (("watch", "x", "-A"), "Name one prompt, or -A"),
+        (("watch", "x", "--until", "Nowhere"), "Nowhere"),
+        (("watch", "x", "--timeout", "long"), "no length of time"),
     ],
 )
 def test_wrong_usage_is_told_without_asking_a_cluster(capsys: pytest.CaptureFixture[str], monkeypatch, args, sentence):
@@ -90,8 +98,19 @@ def test_kubectls_completion_is_answered_in_its_own_form(capsys: pytest.CaptureF
 def test_starting_imports_nothing_heavy():
     heavy = "{'pydantic', 'kubernetes', 'kopf', 'rich', 'yaml', 'jinja2', 'rfc8785.x', 'asyncio'}"
     code = (
-        "import sys; from prompt_operator.cli.plugin import main, reading, status, changing, rollback, diff;"
+        "import sys; from prompt_operator.cli.plugin import main, reading, status, changing, rollback, diff, deciding, explaining, watching;"
         f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_verb_imports_the_evaluation():
+    code = (
+        "import importlib, sys; from prompt_operator.cli.plugin.main import VERBS;"
+        "[importlib.import_module(f'prompt_operator.cli.plugin.{m}') for m, _, _ in VERBS.values()];"
+        "import prompt_operator.cli.plugin.preview, prompt_operator.cli.plugin.steps;"
+        "print([m for m in sys.modules if m.startswith('prompt_operator.evaluation')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -158,6 +158,21 @@ PROBLEMS = [
     ("name: support", "name: " + "x" * 53, 4, "has 53 characters and may have 52"),
     ("name: support", "name: Support", 4, "lower-case letters"),
     ('version: "1"', 'version: "1"\n  version: "2"', 7, "'version' is given twice"),
+    ('version: "1"', "gates: {abTest: {metrics: []}}", 6, "spec.gates.abTest.metrics:"),
+    ('version: "1"', "gates:\n    approvals: {required: 0}", 7, "spec.gates.approvals.required:"),
+    (
+        'version: "1"',
+        "gates: {aprovals: {required: 1}}",
+        6,
+        "unknown field spec.gates.aprovals. Did you mean approvals?",
+    ),
+    (
+        'version: "1"',
+        "monitoring:\n    metrics:\n      - name: m\n        source: {}",
+        9,
+        "exactly one of prometheus, http, job",
+    ),
+    ('version: "1"', "decisions:\n    - {by: a, hash: abc, verdict: Maybe}", 7, "spec.decisions.0.verdict:"),
     ("v1alpha1", "v1alpha9", 1, "write promptoperator.io/v1alpha1"),
 ]
 

@@ -132,6 +132,7 @@ class Changes:
                 raise self._cluster.explained(complaint)
         finally:
             _stop(process)
+            _close(process)
 
     def _after_error(self, status: Json, version: str) -> str:
         if status.get("code") == _GONE:
@@ -156,7 +157,11 @@ def _stop(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    """Close the pipes of a process that was ended; only who reads them may do so."""
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError):
                 stream.close()

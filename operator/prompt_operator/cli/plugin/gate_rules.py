@@ -33,6 +33,9 @@ def gate_problems(spec: Json) -> Iterator[Problem]:
     if isinstance(monitoring, Mapping):
         yield from _metrics(monitoring, ("spec", "monitoring"))
     yield from _repeated(spec.get("decisions"), "by", ("spec", "decisions"))
+    for place, word in _dicts(spec.get("decisions")):
+        if word.get("by") == "":
+            yield ("spec", "decisions", place, "by"), "must not be empty: name who says so."
 
 
 def _experiment(test: Json, at: Keys) -> Iterator[Problem]:
