@@ -81,7 +81,7 @@ def test_a_malformed_prompt_is_refused_at_the_door(settled: User, prompt: Json, 
         ({"release": {"revision": 0}}, "spec.release.revision"),
         ({"revisionHistoryLimit": 0}, "spec.revisionHistoryLimit"),
         ({"change": {"notes": "n" * 9000}}, "spec.change.notes"),
-        ({"gates": {}}, "field not declared in schema"),
+        ({"delivery": {}}, "field not declared in schema"),
     ],
     ids=lambda value: str(value)[:60],
 )

@@ -114,16 +114,25 @@ _SOURCE_RULE: Final = _rule(
     "takes exactly one of prometheus, http and job",
 )
 _KIND: Final = "(has(self.kind) ? self.kind : 'Proportion')"
+_ASKED: Final = "self.source.prometheus"
+
+
+def _queries(*names: str) -> str:
+    return " && ".join(f"has({_ASKED}.{name}) && size({_ASKED}.{name}) > 0" for name in names)
+
+
 _METRIC_RULES: Final = [
     _rule(
-        f"!has(self.source.prometheus) || ({_KIND} == 'Value' ? has(self.source.prometheus.value) : "
-        f"has(self.source.prometheus.samples) && ({_KIND} == 'Mean' ? has(self.source.prometheus.sum) && "
-        "has(self.source.prometheus.sumOfSquares) : has(self.source.prometheus.successes)))",
+        f"!has({_ASKED}) || ({_KIND} == 'Value' ? {_queries('value')} : {_queries('samples')} && "
+        f"({_KIND} == 'Mean' ? {_queries('sum', 'sumOfSquares')} : {_queries('successes')}))",
         "a Proportion needs the queries samples and successes; a Mean samples, sum and sumOfSquares; a Value value",
     ),
 ]
 _PRIMARIES: Final = "self.metrics.filter(m, !has(m.role) || m.role == 'Primary')"
+#: A minimum between whole numbers does not hold for whole numbers: the API server cuts it off to compare.
+_SIGNIFICANCE_RULE: Final = _rule("self.significance >= 0.0001", "significance must be at least 0.0001")
 _AB_RULES: Final = [
+    _SIGNIFICANCE_RULE,
     _rule("self.minDurationSeconds <= self.maxDurationSeconds", "minDurationSeconds is longer than maxDurationSeconds"),
     _rule(f"{_PRIMARIES}.size() == 1", "takes exactly one metric with the role Primary"),
     _rule(
@@ -141,6 +150,7 @@ def _with_gate_rules(spec: Json) -> Json:
     """Add what a gate needs, and take the defaults out of lists: those would differ from what Git says."""
     gates, monitoring = spec["properties"]["gates"]["properties"], spec["properties"]["monitoring"]
     gates["abTest"]["x-kubernetes-validations"] = _AB_RULES
+    monitoring["x-kubernetes-validations"] = [_SIGNIFICANCE_RULE]
     gates["tests"] = _without_defaults(gates["tests"])
     for owner in (gates["abTest"], monitoring):
         metrics = owner["properties"]["metrics"] = _without_defaults(owner["properties"]["metrics"])
