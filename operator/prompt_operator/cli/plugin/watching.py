@@ -32,7 +32,8 @@ _WAY: Final = ("Proposed", "ABRunning", "ABPassed", "Shipped", "Monitoring")
 _PHASES: Final = (*_WAY, "Regressed", "RolledBack", "ABFailed", "Rejected")
 #: A phase that is off the way → how far the candidate had come for sure.
 _AFTER: Final = {"Regressed": "Shipped", "RolledBack": "Shipped", "ABFailed": "ABRunning", "Rejected": ""}
-_TICK: Final = 1.0
+#: Longest wait at a stretch: ages are drawn anew, and a Ctrl-C that came just before the wait began is noticed.
+_TICK: Final = 0.5
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_MESSAGE: Final = 300
 
@@ -135,8 +136,7 @@ def reached(d: Deployment, wanted: str) -> bool | None:
 def _follow(changes: Changes, view: _Lines, goal: _Goal) -> None:
     known: dict[Key, Deployment] = {}
     while True:
-        tick = _TICK if view.ticks else 60.0
-        change = changes.next(max(min(tick, goal.left), 0.0))
+        change = changes.next(max(min(_TICK, goal.left), 0.0))
         if change is not None:
             _take(change, known, view)
             goal.check(next(iter(known.values()), None)) if change.kind != "lost" else None
