@@ -73,7 +73,7 @@ def _metrics(owner: Json, at: Keys) -> Iterator[Problem]:
         prometheus = source.get("prometheus")
         kind = str(metric.get("kind") or "Proportion")
         if isinstance(prometheus, Mapping) and kind in _NEEDED:
-            missing = [query for query in _NEEDED[kind] if prometheus.get(query) is None]
+            missing = [query for query in _NEEDED[kind] if prometheus.get(query) in (None, "")]
             if missing:
                 yield (*where, "prometheus"), f"a {kind} needs the queries {' and '.join(missing)}, too."
 
