@@ -223,3 +223,18 @@ def test_who_may_not_write_is_told_so(user: User, people: People):
     path.write_text(yaml.safe_dump(config))
     refused = people.prompt("approve", "support", "--yes", KUBECONFIG=str(path))
     assert (refused.code, "reader may not" in refused.err) == (5, True), refused.err
+
+
+def test_promote_says_that_it_waits_for_gates_and_refuses_what_a_person_rejected(
+    user: User, prompt: Plugin, people: People
+):
+    wanted = propose(user, required=2)
+    said = prompt("promote", "support", wanted).ok()
+    assert "It waits for 2 approvals, and ships then. See: kubectl prompt explain support" in said
+    assert user.live("support")["prompt.txt"] == "one"
+    people.say("alice", "reject", "support", "--yes", "--reason", "rude").ok()
+    user.wait("promptdeployment", "support", lambda o: o["status"]["phase"] == "Rejected", "rejected")
+    refused = prompt("promote", "support", wanted)
+    assert refused.code == 1
+    assert "was rejected by alice (rude)" in refused.err
+    assert "--force" in refused.err

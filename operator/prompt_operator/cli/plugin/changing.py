@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
 from prompt_operator.api.content import short_hash
-from prompt_operator.api.names import PROMPT_DEPLOYMENTS
+from prompt_operator.api.names import CONFIG_MAPS, LABEL_DEPLOYMENT, PROMPT_DEPLOYMENTS
 from prompt_operator.cli.plugin import moments, targets
+from prompt_operator.cli.plugin.cluster import Query
 from prompt_operator.cli.plugin.exits import Exit, NotFoundError, PluginError
-from prompt_operator.cli.plugin.model import Deployment, Prompt, Version
+from prompt_operator.cli.plugin.model import Deployment, Prompt
 from prompt_operator.cli.plugin.options import (
     Session,
     name_argument,
@@ -22,6 +24,7 @@ from prompt_operator.cli.plugin.options import (
 )
 from prompt_operator.cli.plugin.status import verdict
 
+Json = dict[str, Any]
 _LOOK_EVERY: Final = 0.5
 
 
@@ -39,7 +42,8 @@ def promote(session: Session, *, name: str, target: str, wait: bool, timeout: st
     content that is not known yet: it ships when spec.prompt brings it.
     """
     seconds = moments.seconds_of(timeout)
-    prompt = session.prompt(name)
+    objects = session.deployment_with_revisions(name)
+    prompt = Prompt(*objects)
     wanted, told = _wanted(prompt, target)
     d = prompt.deployment
     if d.live_hash == wanted and d.spec.get("targetHash") in (None, wanted):
@@ -53,8 +57,11 @@ def promote(session: Session, *, name: str, target: str, wait: bool, timeout: st
             f"kubectl prompt release {name} --revision {entry['revision']}; or go there once: "
             f"kubectl prompt rollback {name} --to-hash {short_hash(wanted)} --force",
         )
+    follows = (
+        "It is live already, and stays so." if wanted == d.live_hash else _what_follows(session, objects, wanted, told)
+    )
     changed = session.cluster.patch(PROMPT_DEPLOYMENTS, name, {"spec": {"targetHash": wanted}})
-    _say(session, changed, form, f"{name} targets {told}. {_what_follows(prompt, wanted)}")
+    _say(session, changed, form, f"{name} targets {told}. {follows}")
     _warn_of_keepers(d, "targetHash")
     if wait:
         _wait_live(session, name, wanted, seconds, timeout)
@@ -68,28 +75,29 @@ def _wanted(prompt: Prompt, target: str) -> tuple[str, str]:
         if targets.FULL_HASH.match(target):
             return target, short_hash(target)
         raise
-    if _was_refused(prompt, found):
-        raise PluginError(
-            Exit.FAILED,
-            f"{found.told()} was rejected ({found.rejection or found.message}) and never was live. Choose another one, "
-            f"or go there all the same: kubectl prompt rollback {prompt.name} --to-revision {found.number} --force",
-        )
     return found.hash, found.told()
 
 
-def _was_refused(prompt: Prompt, found: Version) -> bool:
-    was_live = any(s.hash == found.hash for s in prompt.shipments)
-    return found.phase == "Rejected" and found.rejection not in ("Superseded", "Quarantined") and not was_live
+def _what_follows(session: Session, objects: tuple[Json, list[Json]], wanted: str, told: str) -> str:
+    """Say what the promotion leads to. Raises PluginError where it leads to nothing."""
+    d = Deployment(objects[0])
+    if not any(r["spec"]["hash"] == wanted for r in objects[1]):
+        return "No revision has that content yet; it takes effect when spec.prompt brings it."
+    from prompt_operator.cli.plugin.preview import read_case  # noqa: PLC0415 - the models take time to load
+    from prompt_operator.cli.plugin.promoting import gates_ahead, refusal  # noqa: PLC0415
 
-
-def _what_follows(prompt: Prompt, wanted: str) -> str:
-    d = prompt.deployment
-    if wanted == d.live_hash:
-        return "It is live already, and stays so."
+    query = Query(CONFIG_MAPS, selector=f"{LABEL_DEPLOYMENT}={d.name}", optional=True)
+    case = read_case(*objects, session.cluster.read(query)[0] or (), (), datetime.now(UTC))
+    if why := refusal(case, wanted):
+        raise PluginError(
+            Exit.FAILED,
+            f"{told} {why}. Choose another one, or go there all the same: "
+            f"kubectl prompt rollback {d.name} --to-hash {short_hash(wanted)} --force",
+        )
     if d.paused:
         return f"It waits: {d.name} is paused. Let it ship with: kubectl prompt resume {d.name}"
-    if not any(v.hash == wanted for v in prompt.revisions):
-        return "No revision has that content yet; it takes effect when spec.prompt brings it."
+    if ahead := gates_ahead(case, wanted):
+        return f"It waits for {', '.join(ahead)}, and ships then. See: kubectl prompt explain {d.name}"
     return "It ships at once."
 
 
@@ -173,7 +181,7 @@ def resume(session: Session, *, name: str, form: str | None) -> None:
 def _set_paused(session: Session, name: str, form: str | None, *, paused: bool) -> None:
     d = Deployment(session.deployment(name))
     if d.paused is paused:
-        click.echo(f"{name} is {'paused' if paused else 'not paused'} already.", err=True)
+        click.echo(f"{name} is paused already." if paused else f"{name} is not paused.", err=True)
         return
     waits = d.condition("Ready").get("reason") == "Paused"
     changed = session.cluster.patch(PROMPT_DEPLOYMENTS, name, {"spec": {"paused": paused}})
