@@ -12,6 +12,8 @@ from typing import Any
 from tests.faults.api import Api, Json
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+#: Names of experiments are made of uids.
+_EXPERIMENT = re.compile(r'"id": "[0-9a-f]{16}"')
 _SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -26,7 +28,7 @@ def snapshot(api: Api, namespace: str, prefix: str, deployments: list[str], roll
         state[f"rollback {name}"] = _MOMENT.sub("T", json.dumps(_of_rollback(found, uids))) if found else None
         if found:
             state[f"rollback {name}"] = json.loads(state[f"rollback {name}"])
-    text = _SECOND.sub("S", json.dumps(state, indent=1, sort_keys=True))
+    text = _EXPERIMENT.sub('"id": "<experiment>"', _SECOND.sub("S", json.dumps(state, indent=1, sort_keys=True)))
     for uid, meaning in uids.items():
         text = text.replace(uid, meaning)
     return text.replace(prefix, "support").replace(namespace, "<namespace>")

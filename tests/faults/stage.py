@@ -13,12 +13,15 @@ from tests.faultproxy import FaultProxy, Match, Request
 from tests.faults.api import Api
 from tests.faults.scenarios import Point, Scenario
 from tests.faults.snapshot import difference
+from tests.support.metric_server import MetricServer
 from tests.support.operator_process import OperatorProcess
 from tests.support.waiting import DEADLINE, eventually
 
 _numbers = itertools.count(1)
 #: Seconds without a write after which a run counts as quiet. Late writes are found by the runs that follow, too.
 QUIET = 0.4
+#: The options by which an operator may ask the stage's MetricServer.
+METRICS_ALLOWED = ("--metric-source-allow", "127.0.0.0/8")
 
 
 class Write(NamedTuple):
@@ -41,7 +44,10 @@ class Reference(NamedTuple):
 class Stage:
     """One namespace with its operator. Not for use by several threads at once."""
 
-    def __init__(self, api: Api, proxy: FaultProxy, operator: OperatorProcess, namespace: str) -> None:
+    def __init__(
+        self, api: Api, proxy: FaultProxy, operator: OperatorProcess, namespace: str, metrics: MetricServer
+    ) -> None:
+        self.metrics = metrics
         self.api = api
         self.proxy = proxy
         self.operator = operator
@@ -49,7 +55,7 @@ class Stage:
 
     def point(self, scenario: Scenario) -> Point:
         """Make a fresh run of a scenario, prepared and at rest."""
-        point = Point(self.api, self.namespace, f"p{next(_numbers):05}", scenario.suffixes)
+        point = Point(self.api, self.namespace, f"p{next(_numbers):05}", scenario.suffixes, self.metrics.url)
         scenario.prepare(point)
         return point
 
@@ -63,6 +69,8 @@ class Stage:
         point = self.point(scenario)
         before = len(self.writes(point))
         scenario.act(point)
+        if scenario.ends:
+            eventually(lambda: point.phase() == scenario.ends, what=f"it ends {scenario.ends}", every=0.05)
         self._wait_quiet(point, more_than=before)
         writes = self.writes(point)[before:]
         assert all(request.applied for request in writes), [f"{r.label} {r.upstream_status}" for r in writes]
@@ -115,10 +123,12 @@ def stage(cluster: Cluster, api: Api, directory: Path, *options: str) -> Iterato
     """Set up a stage, its operator started."""
     namespace = api.create_namespace(f"faults-{next(_numbers)}")
     log = directory / f"{namespace}.log"
-    with FaultProxy.in_front_of(cluster.kubeconfig) as proxy:
-        operator = OperatorProcess(proxy.kubeconfig, log, "--namespace", namespace, *options)
+    options = ("--namespace", namespace, *METRICS_ALLOWED, *options)
+    with FaultProxy.in_front_of(cluster.kubeconfig) as proxy, MetricServer(growing=False) as metrics:
+        metrics.tell((1000, 500), (1000, 700))
+        operator = OperatorProcess(proxy.kubeconfig, log, *options)
         try:
             operator.start()
-            yield Stage(api, proxy, operator, namespace)
+            yield Stage(api, proxy, operator, namespace, metrics)
         finally:
             operator.kill()

@@ -10,7 +10,7 @@ import pytest
 from prompt_operator.cluster import Cluster
 from tests.faults.api import Api
 from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.stage import Stage, stage
+from tests.faults.stage import METRICS_ALLOWED, Stage, stage
 from tests.support.operator_process import OperatorProcess
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
@@ -31,7 +31,7 @@ def shared(cluster: Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory)
     directory: Path = tmp_path_factory.mktemp("shared")
     with ExitStack() as stack:
         made = stack.enter_context(stage(cluster, api, directory))
-        options = ("--namespace", made.namespace)
+        options = ("--namespace", made.namespace, *METRICS_ALLOWED)
         stack.enter_context(OperatorProcess(made.proxy.kubeconfig, directory / "second.log", *options))
         yield made
 

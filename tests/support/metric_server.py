@@ -10,12 +10,13 @@ from typing import Any, Self
 
 
 class MetricServer:
-    """Answers every GET with the counts it was told last, a little more each time, as under traffic.
+    """Answers every GET with the counts it was told last; ``growing``, a little more each time, as under traffic.
 
     ``asked`` holds the paths that were asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, growing: bool = True) -> None:
+        self._growth = 0.01 if growing else 0.0
         self._told: dict[str, tuple[float, float]] = {}
         self.asked: list[str] = []
         server = self
@@ -46,8 +47,8 @@ class MetricServer:
         self.asked.clear()
 
     def answer(self) -> Any:
-        """Return what is answered now: one percent more with each time it was asked for."""
-        more = 1 + 0.01 * len(self.asked)
+        """Return what is answered now, where it grows one percent more with each time it was asked for."""
+        more = 1 + self._growth * len(self.asked)
         return {arm: {"samples": round(n * more), "successes": round(k * more)} for arm, (n, k) in self._told.items()}
 
     def __enter__(self) -> Self:
