@@ -85,7 +85,7 @@ def candidate_ended(case: Case) -> Situation | None:
         return Situation(
             Kind.STALLED,
             Reason.ABTestFailed,
-            f"Revision {candidate.number} failed its A/B test: {why[:600]}. {next_step}",
+            f"Revision {candidate.number} failed its A/B test: {why[:600].rstrip('.')}. {next_step}",
         )
     if fate.get("phase") != Phase.Rejected or reason in (Reason.Superseded, Reason.Quarantined):
         return None
