@@ -101,7 +101,8 @@ class HttpSource(Access):
 
     For example {"control": {"samples": 120, "successes": 90}, "candidate": {…}}: samples with successes, or with sum
     and sumOfSquares, or value alone, all since the test began. The URL is filled in as the queries of Prometheus are,
-    but for {{arm}}, as both arms are asked for at once; {{hash}} is the candidate's.
+    but for {{arm}}, as both arms are asked for at once; {{hash}} is the candidate's. For monitoring, the baseline is
+    asked for apart, as control, and {{hash}} is its own.
     """
 
     url: Url = Field(description="URL of the endpoint.")
