@@ -79,6 +79,7 @@ def test_the_whole_story_is_told_in_a_named_context_and_its_namespace_is_removed
     assert done.returncode == 0, done.stderr + done.stdout[-3000:]
     assert f"Using context 'team:dev' of {config}" in done.stderr
     assert "sync 5: looked" in done.stdout
+    assert "system:auto_rollback" in done.stdout
     assert namespaces(theirs) == before
     assert config.read_text(encoding="utf-8") == content
     assert not (tmp_path / "not-this-one").exists()
@@ -115,7 +116,7 @@ def test_in_a_kind_cluster_the_manifests_are_installed_and_the_operator_there_is
         operator.start()
 
     monkeypatch.setattr(kind, "wait_for_rollout", instead_of_a_node)
-    monkeypatch.setattr(story, "CHAPTERS", [story.first_ship])
+    monkeypatch.setattr(story, "CHAPTERS", [story.first_ship, story.numbers_decide])
     try:
         result = CliRunner().invoke(demo, ["--cluster", "kind"])
     finally:
@@ -123,6 +124,7 @@ def test_in_a_kind_cluster_the_manifests_are_installed_and_the_operator_there_is
     assert result.exit_code == 0, result.output
     assert installed == ["prompt-operator:dev"]
     assert "support-bot" in result.output
+    assert "This chapter is left out: the operator runs in the cluster" in result.output
     done = [" ".join(call.split()[:2]) for call in programs.calls]
     assert done == ["docker build", "kind create", "kind load", "kind delete"]
     name = programs.calls[1].split()[4]

@@ -6,7 +6,7 @@ after a time. There are
 
 - ``/metrics``: prompt_requests_total{namespace, deployment, hash, arm, experiment, outcome}, for Prometheus;
 - ``/experiments/DEPLOYMENT/ID``: both arms of an A/B test, for an ``http`` source of ``abTest``;
-- ``/live/DEPLOYMENT/HASH``: the live prompt and the one before it, for an ``http`` source of ``monitoring``.
+- ``/live/DEPLOYMENT/HASH``: the live prompt, or the one before it, for an ``http`` source of ``monitoring``.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ async def run(agents: Agents, kubeconfig: Path, namespace: str, agent: str, seco
 
 
 @click.command()
-@click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), required=True, envvar="KUBECONFIG")
 @click.option("--namespace", default="default", show_default=True)
 @click.option("--agent", required=True, help="Whose prompts are served: spec.agent.")
 @click.option("--model", type=click.Path(exists=True, path_type=Path), required=True, help="JSON, see Model.")

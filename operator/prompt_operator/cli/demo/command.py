@@ -66,7 +66,7 @@ def _told(console: Console, provided: Provided, workdir: Path) -> None:
     """Tell the story on a cluster that goes away."""
     if provided.operator_in_cluster:
         console.print("The operator runs in the cluster, as `kubectl apply -k manifests/default` installs it.")
-        tell(Stage(console, provided.kubectl, provided.kubeconfig, workdir))
+        tell(Stage(console, provided.kubectl, provided.kubeconfig, workdir, operator_is_here=False))
         return
     stage = _stage(console, provided.kubectl, provided.kubeconfig, workdir)
     namespaces = [provided.namespace] if provided.shared else []

@@ -19,6 +19,7 @@ def operator_command(kubeconfig: Path, *namespaces: str) -> list[str]:
     """Return the command that runs the operator on this machine, for some namespaces or else for all."""
     run = [sys.executable, "-m", "prompt_operator.cli.main", "run", "--kubeconfig", str(kubeconfig)]
     run += [word for namespace in namespaces for word in ("--namespace", namespace)]
+    run += ["--metric-source-allow", "127.0.0.0/8"]  # the demo's agents are on this machine
     return [*run, "--health-host", "127.0.0.1", "--health-port", "0", "--log-format", "json"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -186,16 +186,25 @@ class SimulatedAgent:
         return {series.arm: _told(counts) for series, counts in self.counts.items() if series.experiment == name != ""}
 
     def of_live(self, wanted: str) -> dict[str, Counts]:
-        """Return what the live prompt did since it is live, and the one before it; nothing if another one is live."""
-        if wanted != self.prompts.live.hash:
-            return {}
-        live = self.counts.get(Series(self.prompts.namespace, self.prompts.deployment, wanted), {})
-        before = list(self._of(self.prompts.previous_hash))
-        control = {outcome: sum(counts[outcome] for counts in before) for outcome in OUTCOMES}
-        return {CANDIDATE: _told(live), CONTROL: _told(control)}
+        """Return what the live prompt did since it is live, or what the one before it did; nothing of any other.
 
-    def _of(self, wanted: str) -> Iterator[Counts]:
-        return (counts for series, counts in self.counts.items() if series.hash == wanted)
+        Monitoring asks for each of the two by its own hash. Samples of the test that the live one has passed are no
+        part of what it is watched by: among those that pass are the lucky ones.
+        """
+        told = {}
+        if wanted == self.prompts.live.hash:
+            live = (
+                counts for series, counts in self.counts.items() if series.hash == wanted and series.arm != CANDIDATE
+            )
+            told[CANDIDATE] = _told(_sum(live))
+        if wanted == self.prompts.previous_hash:
+            told[CONTROL] = _told(_sum(counts for series, counts in self.counts.items() if series.hash == wanted))
+        return told
+
+
+def _sum(several: Iterable[Counts]) -> Counts:
+    kept = list(several)
+    return {outcome: sum(counts[outcome] for counts in kept) for outcome in OUTCOMES}
 
 
 def _told(counts: Mapping[str, int]) -> Counts:

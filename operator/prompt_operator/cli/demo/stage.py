@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 
 #: Seconds a step may take before the demo says that something is wrong.
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 120.0
 
 
 class DemoError(Exception):
@@ -27,8 +28,13 @@ class DemoError(Exception):
 class Stage:
     """A console and a cluster. Files a user would have are kept in ``workdir``."""
 
-    def __init__(self, console: Console, kubectl: Path, kubeconfig: Path, workdir: Path) -> None:
+    def __init__(
+        self, console: Console, kubectl: Path, kubeconfig: Path, workdir: Path, *, operator_is_here: bool = True
+    ) -> None:
         self.console = console
+        self.kubeconfig = kubeconfig
+        #: Whether the operator can ask what listens on this machine.
+        self.operator_is_here = operator_is_here
         self.kubectl_binary = kubectl
         self.workdir = workdir
         # `kubectl prompt` is found where this program is installed, and finds kubectl in its turn.
@@ -48,8 +54,10 @@ class Stage:
         self.console.print(escape(told), style="italic")
 
     def file(self, name: str, content: str) -> None:
-        """Write a file of the user's, and show it."""
-        (self.workdir / name).write_text(content, encoding="utf-8")
+        """Write a file of the user's, all of it at once, and show it."""
+        new = self.workdir / f".{name}.new"
+        new.write_text(content, encoding="utf-8")
+        new.replace(self.workdir / name)
         self.console.print(f"[dim]# {name}[/dim]")
         text = Syntax("", "yaml", background_color="default").highlight(content.rstrip())
         self.console.print(text, soft_wrap=True)
@@ -72,6 +80,40 @@ class Stage:
         if show:
             self.console.print(escape(done.stdout.rstrip()), highlight=False, soft_wrap=True)
         return done.stdout
+
+    @contextlib.contextmanager
+    def beside(self, typed: str, command: Sequence[str]) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Run a program beside the story for the length of a block; yield how to have the JSON object it begins with.
+
+        That raises DemoError when there is none, since the program ended or takes too long.
+        """
+        self.console.print(f"[green]$[/green] [bold]{escape(typed)} &[/bold]", soft_wrap=True)
+        output = self.workdir / "beside.log"
+        with output.open("wb") as log:
+            process = subprocess.Popen(command, cwd=self.workdir, env=self._env, stdout=log, stderr=log)
+
+        def greeting() -> dict[str, Any]:
+            deadline = time.monotonic() + _PATIENCE
+            while True:
+                ended = process.poll() is not None  # looked at before what it printed, so that nothing is missed
+                said = output.read_text(encoding="utf-8", errors="replace")
+                if said.startswith("{") and "\n" in said and not ended:
+                    found: dict[str, Any] = json.loads(said.partition("\n")[0])
+                    return found
+                if ended or time.monotonic() > deadline:
+                    why = f"ended with code {process.returncode}" if ended else f"said nothing within {_PATIENCE:.0f} s"
+                    raise DemoError(f"`{typed}` {why}. {said[-1000:]}".rstrip())
+                time.sleep(0.05)
+
+        try:
+            yield greeting
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """Read an object without showing it."""

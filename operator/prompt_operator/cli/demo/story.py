@@ -1,4 +1,4 @@
-"""The story: ship, edit, a bad prompt, a rollback that Git cannot undo, an agent taken back in time, the history."""
+"""The story: ship, edit, a bad prompt, a rollback that Git cannot undo, an agent taken back, gates, the history."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from prompt_operator.cli.demo.numbers_story import numbers_decide
 from prompt_operator.cli.demo.stage import DemoError, Stage
 
 _GIT: Final = ("apply", "--server-side", "--field-manager=argocd-controller", "--force-conflicts", "-f")
@@ -200,5 +201,6 @@ CHAPTERS: Final[tuple[Callable[[Stage], None], ...]] = (
     a_rollback,
     git_loses,
     back_in_time,
+    numbers_decide,
     the_history,
 )
