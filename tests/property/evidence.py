@@ -15,7 +15,7 @@ from prompt_operator.api.gates import AbTest, Decision, Gates, Monitoring
 from prompt_operator.api.names import AUTO_ROLLBACK, UNVERIFIED, auto_rollback_name, rejection_name, test_run_name
 from prompt_operator.api.reports import Verdict
 from prompt_operator.lifecycle import actions, times
-from prompt_operator.lifecycle.observed import Look, Observed, Revision, Rollback, TestJob, TestOutcome, TestProblem
+from prompt_operator.lifecycle.observed import Look, Observed, Revision, Rollback, Setback, TestJob, TestOutcome
 from tests.property.cluster import Cluster
 
 METRIC = {"name": "resolved", "source": {"http": {"url": "http://numbers"}}}
@@ -44,10 +44,12 @@ class Evidence(Cluster):
         self.jobs: dict[str, TestJob] = {}
         self.said: dict[str, tuple[str, Any]] = {}  # uid of a Job → message and report of its pod
         self.missing_cron_jobs: set[str] = set()
+        #: Kinds of actions that the API server refuses.
+        self.refused: set[type[actions.Action]] = set()
         #: A start is cut off once the Job is made, before it is let go.
         self.cut_off_starts = False
         self.outcomes: defaultdict[str, dict[str, TestOutcome]] = defaultdict(dict)
-        self.problems: defaultdict[str, dict[str, TestProblem]] = defaultdict(dict)
+        self.problems: defaultdict[str, dict[str, Setback]] = defaultdict(dict)
         self.looks: defaultdict[str, dict[str, Look]] = defaultdict(dict)
         self.looking: defaultdict[str, dict[str, actions.TakeLook]] = defaultdict(dict)
         self.looks_taken: list[actions.TakeLook] = []
@@ -168,7 +170,7 @@ class Evidence(Cluster):
         return {
             "jobs": {n: j for n, j in self.jobs.items() if j.deployment == name and j.owner_uid == uid},
             "test_outcomes": dict(self.outcomes.get(name, {})),
-            "test_problems": dict(self.problems.get(name, {})),
+            "setbacks": dict(self.problems.get(name, {})),
             "looks": dict(self.looks.get(name, {})),
             "looking": frozenset(self.looking.get(name, {})),
             "own_rollbacks": {n: r.phase for n, r in self.rollbacks.items() if n.startswith(prefixes)},
@@ -193,6 +195,9 @@ class Evidence(Cluster):
     def do(self, seen: Observed, action: actions.Action) -> bool:
         """Carry out an action of gates and monitoring; returns whether it wrote something."""
         name, uid = seen.deployment.name, seen.deployment.uid
+        if type(action) in self.refused:
+            self.problems[name][self._about(seen, action)] = Setback("The quota is used up.", self.now)
+            return False
         match action:
             case actions.RunTest():
                 return self._run_test(seen, action)
@@ -219,13 +224,26 @@ class Evidence(Cluster):
                 raise AssertionError(f"a PromptDeployment does not write {action}")
         return True
 
+    @staticmethod
+    def _about(seen: Observed, action: actions.Action) -> str:
+        match action:
+            case actions.RunTest():
+                number = next(r.number for r in seen.revisions if r.name == action.revision)
+                return test_run_name(seen.deployment.name, number, action.test.name)
+            case actions.ReadTestOutcome():
+                return action.job
+            case actions.CreateRollback():
+                return action.name
+            case _:
+                raise AssertionError(f"nobody refuses {action}")
+
     def _run_test(self, seen: Observed, action: actions.RunTest) -> bool:
         d = seen.deployment
         revision: Revision = self.revisions[action.revision]
         name = test_run_name(d.name, revision.number, action.test.name)
         known = self.jobs.get(name)
         if action.test.cron_job_name in self.missing_cron_jobs or (known and known.owner_uid != d.uid):
-            self.problems[d.name][name] = TestProblem(f"There is no CronJob {action.test.cron_job_name}.", self.now)
+            self.problems[d.name][name] = Setback(f"There is no CronJob {action.test.cron_job_name}.", self.now)
             return False
         assert action.candidate_hash == revision.hash, "the wrong version was tested"
         self.problems[d.name].pop(name, None)
@@ -261,4 +279,5 @@ class Evidence(Cluster):
             requestedBy=action.requested_by,
         )  # fmt: skip
         self.owned_rollbacks[action.name] = d.uid
+        self.problems[d.name].pop(action.name, None)
         return True

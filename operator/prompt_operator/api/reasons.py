@@ -43,6 +43,8 @@ class Reason(StrEnum):
 
     # After it shipped.
     Monitoring = "Monitoring"
+    MetricErrored = "MetricErrored"
+    NoBaseline = "NoBaseline"
     Regressed = "Regressed"
     AutoRollbackOff = "AutoRollbackOff"
     AutoRollbackFailed = "AutoRollbackFailed"

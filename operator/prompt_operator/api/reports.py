@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field, JsonValue
 
@@ -10,6 +11,8 @@ from prompt_operator.api.gates import Direction, Kind, Role
 from prompt_operator.api.prompt import FreeForm
 from prompt_operator.api.schema import AnyHash, ApiModel, Line, Time, Word
 
+#: Most tests that gates may ask for, and that are told of.
+MOST_TESTS: Final = 16
 _ATOMIC: dict[str, JsonValue] = {"x-kubernetes-list-type": "atomic"}
 
 
@@ -111,7 +114,7 @@ class AbReport(ApiModel):
         default=[], max_length=16, description="What each metric says.", json_schema_extra=_ATOMIC
     )
     tests: list[TestRun] = Field(
-        default=[], max_length=16, description="Tests that were run.", json_schema_extra=_ATOMIC
+        default=[], max_length=MOST_TESTS, description="Tests that were run.", json_schema_extra=_ATOMIC
     )
 
 

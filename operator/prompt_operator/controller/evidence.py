@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prompt_operator.lifecycle.observed import Look, TestJob, TestOutcome, TestProblem
+from prompt_operator.lifecycle.observed import Look, Setback, TestJob, TestOutcome
 
 _Deployment = tuple[str, str]
 
@@ -22,7 +22,7 @@ class Evidence:
         self._jobs: defaultdict[_Deployment, dict[str, TestJob]] = defaultdict(dict)
         self._job_names: dict[tuple[str, str], _Deployment] = {}
         self._outcomes: defaultdict[_Deployment, dict[str, TestOutcome]] = defaultdict(dict)
-        self._problems: defaultdict[_Deployment, dict[str, TestProblem]] = defaultdict(dict)
+        self._setbacks: defaultdict[_Deployment, dict[str, Setback]] = defaultdict(dict)
         self._looks: defaultdict[_Deployment, dict[str, Look]] = defaultdict(dict)
         self._looking: defaultdict[_Deployment, set[str]] = defaultdict(set)
 
@@ -36,7 +36,7 @@ class Evidence:
         deployment = (job.namespace, job.deployment)
         self._jobs[deployment][job.name] = job
         self._job_names[job.namespace, job.name] = deployment
-        self._drop(self._problems, deployment, job.name)
+        self._drop(self._setbacks, deployment, job.name)
 
     def remove_job(self, job: TestJob) -> None:
         """Forget a Job that is gone, and what it said."""
@@ -54,9 +54,13 @@ class Evidence:
         """Remember what an ended test said."""
         self._outcomes[deployment][job] = outcome
 
-    def note_problem(self, deployment: _Deployment, job: str, problem: TestProblem) -> None:
-        """Remember why a test could not be started."""
-        self._problems[deployment][job] = problem
+    def note_setback(self, deployment: _Deployment, name: str, setback: Setback) -> None:
+        """Remember why a test could not be started or read, or an AgentRollback not be made."""
+        self._setbacks[deployment][name] = setback
+
+    def drop_setback(self, deployment: _Deployment, name: str) -> None:
+        """Forget a setback that was overcome."""
+        self._drop(self._setbacks, deployment, name)
 
     def begin_look(self, deployment: _Deployment, name: str) -> None:
         """Remember that a look is being taken."""
@@ -76,7 +80,7 @@ class Evidence:
 
     def forget(self, deployment: _Deployment) -> None:
         """Forget what this process noted of a deployment that is gone."""
-        for kept in (self._outcomes, self._problems, self._looks):
+        for kept in (self._outcomes, self._setbacks, self._looks):
             kept.pop(deployment, None)
 
     def of(self, deployment: _Deployment, uid: str) -> Mapping[str, Any]:
@@ -85,7 +89,7 @@ class Evidence:
         return {
             "jobs": {n: j for n, j in known.items() if j.owner_uid == uid} if known else {},
             "test_outcomes": self._outcomes.get(deployment, {}),
-            "test_problems": self._problems.get(deployment, {}),
+            "setbacks": self._setbacks.get(deployment, {}),
             "looks": self._looks.get(deployment, {}),
             "looking": frozenset(self._looking.get(deployment, ())),
         }

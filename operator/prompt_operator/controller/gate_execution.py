@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from prompt_operator.api.gates import Metric
 from prompt_operator.api.names import AGENT_ROLLBACKS, API_VERSION, JOBS, SECRETS
 from prompt_operator.controller.jobs import JobRunner
 from prompt_operator.controller.kube import ApiError, KubeClient, Resource, UnreachableError
 from prompt_operator.controller.looking import Looker
-from prompt_operator.controller.objects import CONFLICT, Objects, StaleError
+from prompt_operator.controller.objects import CONFLICT, ContentMissingError, Objects, StaleError
 from prompt_operator.controller.store import Store
 from prompt_operator.delivery.config_map import owner_reference
 from prompt_operator.evaluation.jobs import JobRefusedError, run_of_metric, run_of_test
 from prompt_operator.evaluation.readings import LookAsked
 from prompt_operator.evaluation.sources.credentials import ReadSecret, refused, value_in
-from prompt_operator.evaluation.sources.problem import SourceError
+from prompt_operator.evaluation.sources.problem import SourceError, shown
 from prompt_operator.evaluation.sources.reader import RunJob
 from prompt_operator.lifecycle.actions import (
     CreateRollback,
@@ -28,13 +28,19 @@ from prompt_operator.lifecycle.actions import (
     TakeLook,
 )
 from prompt_operator.lifecycle.case import labels_of
-from prompt_operator.lifecycle.observed import Observed, TestOutcome, TestProblem
+from prompt_operator.lifecycle.observed import Observed, Setback, TestOutcome
+
+#: Characters of what was refused that are told.
+_LONGEST: Final = 600
 
 GateAction = RunTest | ReadTestOutcome | DeleteJob | TakeLook | CreateRollback
 
 
 class GateExecutor:
-    """Carries out actions of gates. Raises StaleError, ApiError, UnreachableError or ContentMissingError."""
+    """Carries out actions of gates. Raises StaleError or UnreachableError; what is refused is noted.
+
+    Deleting a Job raises ApiError as well.
+    """
 
     def __init__(
         self,
@@ -84,18 +90,26 @@ class GateExecutor:
         )
         try:
             job = await self._jobs.start(run, partial(self._objects.content, observed))
-        except JobRefusedError as refusal:
-            problem = TestProblem(str(refusal), self._clock())
-            self._store.evidence.note_problem((deployment.namespace, deployment.name), run.name, problem)
+        except (JobRefusedError, ApiError, ContentMissingError) as error:
+            self._note(observed, run.name, error)
         else:
             self._store.put(JOBS, job)
 
     async def _read_outcome(self, observed: Observed, action: ReadTestOutcome) -> None:
-        report, said = await self._jobs.report(observed.jobs[action.job])
+        try:
+            report, said = await self._jobs.report(observed.jobs[action.job])
+        except ApiError as error:
+            self._note(observed, action.job, error)
+            return
         deployment = observed.deployment
         self._store.evidence.note_outcome(
             (deployment.namespace, deployment.name), action.job, TestOutcome(said[:1000], report)
         )
+
+    def _note(self, observed: Observed, name: str, error: Exception | str) -> None:
+        """Remember what was refused: shown in status, and tried again later, while all else goes on."""
+        key = (observed.deployment.namespace, observed.deployment.name)
+        self._store.evidence.note_setback(key, name, Setback(shown(str(error), _LONGEST), self._clock()))
 
     async def _create_rollback(self, observed: Observed, action: CreateRollback) -> None:
         deployment = observed.deployment
@@ -116,15 +130,21 @@ class GateExecutor:
                 "requestedBy": action.requested_by,
             },
         }
+        resource = Resource(AGENT_ROLLBACKS, deployment.namespace)
         try:
-            self._store.put(
-                AGENT_ROLLBACKS, await self._client.create(Resource(AGENT_ROLLBACKS, deployment.namespace), body)
-            )
+            self._store.put(AGENT_ROLLBACKS, await self._client.create(resource, body))
         except ApiError as error:
             if error.status != CONFLICT:
-                raise
+                self._note(observed, action.name, error)
+                return
             await self._objects.refresh(AGENT_ROLLBACKS, deployment.namespace, action.name)
-            raise StaleError(str(error)) from error
+            now = self._store.observed(deployment.namespace, deployment.name)
+            if now is None or action.name in now.own_rollbacks:
+                raise StaleError(str(error)) from error
+            taken = f"AgentRollback {action.name} is there already, and not of the operator. Delete it."
+            self._note(observed, action.name, taken)
+        else:
+            self._store.evidence.drop_setback((deployment.namespace, deployment.name), action.name)
 
 
 def secret_reader(client: KubeClient) -> ReadSecret:
@@ -151,6 +171,9 @@ def metric_jobs(client: KubeClient, store: Store, jobs: JobRunner) -> RunJob:
         if observed is None:
             raise SourceError(f"PromptDeployment {asked.deployment} was deleted.")
         run = run_of_metric(asked, metric, owner_reference(observed.deployment))
-        return await jobs.run_to_end(run, partial(objects.content, observed))
+        try:
+            return await jobs.run_to_end(run, partial(objects.content, observed))
+        except ContentMissingError as error:
+            raise SourceError(str(error)) from error
 
     return run_job

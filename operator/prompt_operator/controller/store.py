@@ -314,12 +314,18 @@ class Store:
         return ObservedRollback(rollback, tuple(d for d in deployments if d), tuple(others.values()))
 
     def _own_rollbacks(self, deployment: Deployment) -> dict[str, str]:
-        """Return the phases of the AgentRollbacks that are named as the operator names its own, by name."""
+        """Return the phases of the AgentRollbacks that are made as the operator makes its own, by name."""
         if deployment.monitoring is None and not deployment.decisions:
             return {}
         known = self._rollbacks.get(deployment.namespace, {})
         prefixes = (f"{deployment.name}-auto-", f"{deployment.name}-reject-")
-        return {name: r.phase for name, r in known.items() if name.startswith(prefixes)}
+        return {
+            name: r.phase
+            for name, r in known.items()
+            if name.startswith(prefixes)
+            and r.spec.get("promptDeploymentName") == deployment.name
+            and _requested_by(r) != UNVERIFIED
+        }
 
     def _planned_for(self, deployment: Deployment) -> list[PlannedRollback]:
         running = (r for r in self._unfinished.get(deployment.namespace, {}).values() if r.phase == "Running")

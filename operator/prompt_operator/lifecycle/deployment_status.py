@@ -28,6 +28,8 @@ _OF_CANDIDATE = (
 _MOST_QUARANTINED = 1000
 #: Conditions of which it is told when they come to hold, or say something else.
 _TOLD = ("Stalled", "Regressed", "AwaitingApproval", "TargetContended")
+#: Reasons that are told although nothing is wrong: nobody would see that nothing is watched.
+_NOTHING_SEEN = (Reason.MetricErrored, Reason.NoBaseline)
 
 
 def wanted_deployment_status(case: Case) -> dict[str, Any]:
@@ -151,6 +153,7 @@ def events_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Even
     for condition in new.get("conditions") or ():
         known = before_by_type.get(condition["type"], {})
         changed = any(known.get(member) != condition[member] for member in ("status", "reason", "message"))
-        if condition["type"] in _TOLD and condition["status"] == "True" and changed:
+        unseen = condition["reason"] in _NOTHING_SEEN and known.get("reason") != condition["reason"]
+        if (condition["type"] in _TOLD and condition["status"] == "True" and changed) or unseen:
             events.append(Event(Reason(condition["reason"]), condition["message"], warning=True))
     return tuple(events)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from prompt_operator.api.content import short_hash
 from prompt_operator.api.gates import OnInconclusive
 from prompt_operator.api.phases import Phase
@@ -23,7 +26,9 @@ from prompt_operator.lifecycle.monitoring import (
     refusal_of,
     rejection_failed,
     rejection_of_live,
+    setback_of_rollback,
     was_heeded,
+    way_back,
 )
 from prompt_operator.lifecycle.observed import Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
@@ -41,6 +46,8 @@ def regressed(case: Case) -> Situation | None:
         return None
     found = f"Revision {case.live_number} ({short_hash(case.live_hash)}) has regressed"
     refusal = refusal_of(case)
+    if refusal is None and (setback := setback_of_rollback(case)):
+        return Situation(Kind.STALLED, Reason.AutoRollbackFailed, f"{found}. {setback}")
     if refusal is None:
         return Situation(Kind.WORKING, Reason.RollingBack, f"{found}; it is being rolled back.")
     if refusal.until:  # time alone ends it
@@ -58,13 +65,15 @@ def rejected_live(case: Case) -> Situation | None:
             f"{word.by} rejects what is live, but AgentRollback {failed} came to nothing; see its message. Roll back "
             "by another AgentRollback, or take the decision back.",
         )
-    if word is None or case.previous_version:
+    if word and (setback := setback_of_rollback(case)):
+        return Situation(Kind.STALLED, Reason.RejectedByPerson, f"{word.by} rejects what is live. {setback}")
+    if word is None or way_back(case):
         return None
     return Situation(
         Kind.STALLED,
         Reason.NoPreviousVersion,
-        f"{word.by} rejects what is live, but no earlier version was live that is not quarantined. Edit the prompt, or "
-        "take the decision back.",
+        f"{word.by} rejects what is live, but no earlier version was live that is neither quarantined nor rejected. "
+        "Edit the prompt, or take the decision back.",
     )
 
 
@@ -186,17 +195,31 @@ def regression_aspect(case: Case) -> tuple[bool, str, str]:
     """Return the condition Regressed: holds, reason, message. Its reason is the guard that refuses a rollback."""
     if has_regressed(case) and case.live:
         found = str((case.live.revision.status.get("regressionMetric") or {}).get("message") or "it is worse")
-        refusal = refusal_of(case)
-        more = f" Not rolled back: {refusal.message}" if refusal else ""
-        return True, refusal.reason if refusal else Reason.RollingBack, f"{found[:600]}{more}"
+        if refusal := refusal_of(case):
+            return True, refusal.reason, f"{found[:600]} Not rolled back: {refusal.message}"
+        setback = setback_of_rollback(case)
+        reason = Reason.AutoRollbackFailed if setback else Reason.RollingBack
+        return True, reason, f"{found[:600]} {setback}".strip()
     fate = (wanted_status(case, case.candidate) or {}) if case.candidate else {}
     if fate.get("phase") == Phase.RolledBack:
         by_itself = (fate.get("regressionMetric") or {}).get("verdict") == Verdict.Failed
         reason = Reason.RolledBack if by_itself else Reason.ManualRollback
         return False, reason, f"the newest candidate was {fate['message']}; what is live now has not regressed"
     if fate.get("phase") == Phase.Monitoring:
-        return False, Reason.Monitoring, str((fate.get("regressionMetric") or {}).get("message") or "")
+        return False, *_watched(fate.get("regressionMetric") or {})
     return False, Reason.NoRegression, ""
+
+
+def _watched(report: Mapping[str, Any]) -> tuple[Reason, str]:
+    """Return the reason and message of what is watched: numbers that never came are not called good ones."""
+    message, reason = str(report.get("message") or ""), Reason.Monitoring
+    if report.get("verdict") == Verdict.Errored:
+        reason = Reason.MetricErrored
+    elif report.get("reason") == Reason.NoBaseline:
+        reason = Reason.NoBaseline
+    if reason is not Reason.Monitoring and report.get("endedTime"):
+        message = f"Its time to be watched is over, and nothing was found out. {message}"
+    return reason, message
 
 
 def _stale(case: Case) -> str:

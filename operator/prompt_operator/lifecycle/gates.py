@@ -17,7 +17,7 @@ from prompt_operator.api.gates import AbTest, Approval, Decision, OnInconclusive
 from prompt_operator.api.names import ANNOTATION_EXPERIMENT_STARTED, test_run_name
 from prompt_operator.api.phases import TERMINAL, Phase, Trigger
 from prompt_operator.api.reasons import Reason
-from prompt_operator.api.reports import TestRun, Verdict
+from prompt_operator.api.reports import MOST_TESTS, TestRun, Verdict
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.case import Case
 from prompt_operator.lifecycle.observed import PlannedRollback, Revision
@@ -25,6 +25,8 @@ from prompt_operator.lifecycle.observed import PlannedRollback, Revision
 #: What of an A/B test makes it another one when it is edited: samples taken under other rules do not count.
 _IDENTITY: Final = ("candidateWeight", "significance", "metrics")
 _ENDED: Final = (Verdict.Passed, Verdict.Failed)
+#: How long after its time a Job is waited for: Kubernetes needs a while to end it, or its controller restarts.
+LATE: Final = timedelta(minutes=5)
 #: Reasons that are the code's own words: nobody's text is taken for one of them.
 _OWN_WORDS: Final = frozenset({Reason.Superseded, Reason.Quarantined, Reason.TestsFailed})
 
@@ -138,13 +140,20 @@ def tests_for(case: Case, revision: Revision) -> tuple[TestGate, ...]:
 
 def test_runs(case: Case, revision: Revision) -> list[TestRun]:
     """Return what is known of the tests of a revision, in the order they are asked for."""
-    runs = recorded_test_runs(revision)
+    recorded = recorded_test_runs(revision)
     if not revision.is_rollback and revision.phase not in (None, Phase.Proposed):
-        return list(runs.values())
+        return list(recorded.values())
+    runs: dict[str, TestRun] = {}
     for test in tests_for(case, revision):
-        if found := _test_run(case, revision, test, runs.get(test.name)):
+        if found := _test_run(case, revision, test, recorded.get(test.name)):
             runs[test.name] = found
-    return list(runs.values())
+    # Tests that are no longer asked for are told of as long as there is room.
+    return list((runs | {name: run for name, run in recorded.items() if name not in runs}).values())[:MOST_TESTS]
+
+
+def overdue(run: TestRun, test: TestGate) -> datetime | None:
+    """Return from when on a test that began counts as one that will never end."""
+    return times.read(run.start_time) + timedelta(seconds=test.timeout_seconds) + LATE if run.start_time else None
 
 
 def recorded_test_runs(revision: Revision) -> dict[str, TestRun]:
@@ -157,23 +166,25 @@ def _test_run(case: Case, revision: Revision, test: TestGate, known: TestRun | N
     if known and known.verdict in _ENDED:
         return known
     name = test_run_name(case.deployment.name, revision.number, test.name)
-    job, problem = case.observed.jobs.get(name), case.observed.test_problems.get(name)
+    job, problem = case.observed.jobs.get(name), case.observed.setbacks.get(name)
     begun = known.start_time if known else None
     run = TestRun(name=test.name, job_name=name, start_time=begun)
-    if job is None or job.state == "Suspended":
-        if problem:
-            return run.model_copy(update={"verdict": Verdict.Errored, "message": problem.message[:1024]})
-        if job:
-            return run  # made, and not let go yet
-        if begun:
-            gone = "Its Job was deleted before it ended, so nothing is known; that passes nothing."
-            return run.model_copy(update={"verdict": Verdict.Failed, "message": gone})
-        return None
-    begun = begun or job.start_time or times.seconds(case.now)
-    run = run.model_copy(update={"start_time": begun})
+    if job is None and begun:
+        return _judged(run, Verdict.Failed, "Its Job was deleted before anybody read how it ended; that passes nothing.")
+    if job is None or (job.state == "Suspended" and not begun):
+        return _judged(run, Verdict.Errored, problem.message) if problem else run if job else None
+    if job.state == "Suspended":
+        return _judged(run, Verdict.Errored, f"Job {name} was suspended by somebody, and goes on when it is resumed.")
+    run = run.model_copy(update={"start_time": begun or job.start_time or times.seconds(case.now)})
     outcome = case.observed.test_outcomes.get(name)
-    if job.state not in ("Complete", "Failed") or outcome is None:
-        return run
+    if job.state not in ("Complete", "Failed"):
+        late = overdue(run, test)
+        if late is None or case.now < late:
+            return run
+        why = f"Job {name} has not ended, long after its {test.timeout_seconds} s. Does the Job controller run?"
+        return _judged(run, Verdict.Failed, why)
+    if outcome is None:
+        return _judged(run, Verdict.Errored, problem.message) if problem else run
     why = ": ".join(part for part in (job.reason, outcome.message or job.message) if part)
     return run.model_copy(
         update={
@@ -183,6 +194,10 @@ def _test_run(case: Case, revision: Revision, test: TestGate, known: TestRun | N
             "report": dict(outcome.report) if outcome.report is not None else None,
         }
     )
+
+
+def _judged(run: TestRun, verdict: Verdict, why: str) -> TestRun:
+    return run.model_copy(update={"verdict": verdict, "message": why[:1024]})
 
 
 # --- the A/B test ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from prompt_operator.lifecycle.case import Case, Shipment
 from prompt_operator.lifecycle.gates import is_newer, rejection_of
 from prompt_operator.lifecycle.observed import Revision
 
+_TOO_LATE: Final = "Nothing was watched: its time was over before that was asked for."
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -36,6 +38,11 @@ class Watch:
     def ends(self) -> datetime:
         """When it has been watched long enough."""
         return times.read(self.live.time) + timedelta(seconds=self.config.duration_seconds)
+
+    @property
+    def ends_at(self) -> str:
+        """Say when, as status does."""
+        return times.seconds(self.ends)
 
     @property
     def baseline_since(self) -> datetime:
@@ -69,20 +76,22 @@ def regression_report(case: Case, revision: Revision) -> dict[str, Any]:
     if watch is None or recorded.get("verdict") == Verdict.Failed:
         return recorded
     if recorded.get("id") != watch.id:
-        recorded = {
-            "id": watch.id,
-            "startedTime": watch.live.time,
-            "looks": 0,
-            "message": "It is watched; no look was taken yet.",
-        }
+        if case.now >= watch.ends:  # monitoring that is edited or added when its time is over asks about the past
+            return recorded if recorded.get("endedTime") else _begun(watch, _TOO_LATE) | {"endedTime": watch.ends_at}
+        recorded = _begun(watch, "It is watched; no look was taken yet.")
     look = case.observed.looks.get(watch.id)
     if look and is_newer(look.report, recorded):
         recorded = dict(look.report)
     looked = recorded.get("lastLookTime")
-    failed = recorded.get("verdict") == Verdict.Failed
-    if looked and not recorded.get("endedTime") and (failed or times.read(str(looked)) >= watch.ends):
-        recorded["endedTime"] = looked
+    if recorded.get("verdict") == Verdict.Failed or (looked and times.read(str(looked)) >= watch.ends):
+        recorded["endedTime"] = recorded.get("endedTime") or looked
+    elif looked:
+        recorded.pop("endedTime", None)  # it is watched for longer than was asked for at first
     return recorded
+
+
+def _begun(watch: Watch, message: str) -> dict[str, Any]:
+    return {"id": watch.id, "startedTime": watch.live.time, "looks": 0, "message": message}
 
 
 def shipped_phase(case: Case, revision: Revision, recorded: Phase) -> Phase:
@@ -130,11 +139,11 @@ def _not_after_a_person(case: Case, revision: Revision) -> Refusal | None:
 
 
 def _somewhere_to_go(case: Case, _revision: Revision) -> Refusal | None:
-    if case.previous_version is None:
+    if way_back(case) is None:
         return Refusal(
             Reason.NoPreviousVersion,
-            "There is no earlier version that was live and is not quarantined. Edit the prompt, or lift a quarantine "
-            "by spec.release.",
+            "There is no earlier version that was live and is neither quarantined nor rejected by a person. Edit the "
+            "prompt, or lift a quarantine by spec.release.",
         )
     return None
 
@@ -187,6 +196,12 @@ def refusal_of(case: Case) -> Refusal | None:
     return next((refusal for refusal in found if refusal), None)
 
 
+def way_back(case: Case) -> Shipment | None:
+    """Return where the operator goes back to by itself: as a person would, but to nothing that a person rejects."""
+    usable = (s for s in reversed(case.shipments) if s.revision.hash not in (case.live_hash, *case.quarantine))
+    return next((s for s in usable if not rejection_of(case, s.revision)), None)
+
+
 def has_regressed(case: Case) -> bool:
     """Tell whether status records that what is live has regressed."""
     return case.live is not None and case.live.revision.phase is Phase.Regressed
@@ -203,7 +218,7 @@ class WantedRollback:
 
 def wanted_rollback(case: Case) -> WantedRollback | None:
     """Return the AgentRollback that is called for: by a regression no guard refuses, or by who rejects what is live."""
-    if case.live is None or case.previous_version is None or case.next_rollback or case.unshipped_rollback:
+    if case.live is None or way_back(case) is None or case.next_rollback or case.unshipped_rollback:
         return None
     d, number = case.deployment, case.live_number
     if (word := rejection_of_live(case)) and not rejection_failed(case):
@@ -238,6 +253,15 @@ def rejection_failed(case: Case) -> str:
     """Return the name of the AgentRollback that a person's rejection of what is live made, if it came to nothing."""
     name = rejection_name(case.deployment.name, case.live_number)
     return name if case.observed.own_rollbacks.get(name) in ("Failed", "Succeeded") else ""
+
+
+def setback_of_rollback(case: Case) -> str:
+    """Say why the AgentRollback that is wanted could not be made, if that was tried."""
+    wanted = wanted_rollback(case)
+    setback = case.observed.setbacks.get(wanted.name) if wanted else None
+    if wanted is None or setback is None:
+        return ""
+    return f"AgentRollback {wanted.name} cannot be made, and is tried again: {setback.message[:600]}"
 
 
 def _unless_made(case: Case, wanted: WantedRollback) -> WantedRollback | None:

@@ -152,10 +152,8 @@ class TestOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class TestProblem:
-    """Why a test could not be started, and when that was noticed."""
-
-    __test__ = False
+class Setback:
+    """Why a test could not be started or read, or an AgentRollback not be made, and when that was noticed."""
 
     message: str
     noticed: datetime
@@ -210,9 +208,10 @@ class Observed:
     leftovers: frozenset[str] = field(default_factory=frozenset)
     #: Jobs of tests, by name.
     jobs: Mapping[str, TestJob] = field(default_factory=dict)
-    #: What ended tests said and why others could not be started, by name of the Job, as far as this process asked.
+    #: What ended tests said, by name of the Job, as far as this process asked.
     test_outcomes: Mapping[str, TestOutcome] = field(default_factory=dict)
-    test_problems: Mapping[str, TestProblem] = field(default_factory=dict)
+    #: What the cluster refused to this process, by name of the Job or AgentRollback.
+    setbacks: Mapping[str, Setback] = field(default_factory=dict)
     #: The newest look of each experiment or monitoring, by its id; and those that are being taken.
     looks: Mapping[str, Look] = field(default_factory=dict)
     looking: frozenset[str] = field(default_factory=frozenset)

@@ -39,6 +39,7 @@ from prompt_operator.lifecycle.gate_policies import (
     take_looks,
 )
 from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, rejection_of, wanted_experiment
+from prompt_operator.lifecycle.monitoring import way_back
 from prompt_operator.lifecycle.observed import Observed, Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
 from prompt_operator.lifecycle.wanted_config_map import config_map_is_right
@@ -241,7 +242,7 @@ def needed_revisions(case: Case) -> set[int]:
     what a running AgentRollback made or goes to, and the highest-numbered one.
     """
     needed = {case.live_number, max((r.number for r in case.revisions), default=0)}
-    for shipment in (case.before_live, case.previous_version):
+    for shipment in (case.before_live, case.previous_version, way_back(case)):
         if shipment:
             needed.add(shipment.revision.number)
     for revision in (case.candidate, case.proposed):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prompt_operator.lifecycle import actions
-from prompt_operator.lifecycle.gate_policies import TRY_TEST_AGAIN
+from prompt_operator.lifecycle.gate_policies import BEGIN_AFTER_ROLLBACK, TRY_AGAIN
+from prompt_operator.lifecycle.gates import LATE
 from tests.property.evidence import AB_TEST, a_test, gates
 from tests.property.world import World, h
 
@@ -96,13 +99,13 @@ def test_a_test_that_cannot_be_started_waits_says_so_and_is_tried_again() -> Non
     assert report(world, 1)["verdict"] == "Errored"
     after = world.decide(("deployment", "support")).look_again_after
     assert after is not None
-    assert TRY_TEST_AGAIN - 1 <= after <= TRY_TEST_AGAIN
+    assert TRY_AGAIN.total_seconds() - 1 <= after <= TRY_AGAIN.total_seconds()
     world.pass_time(after)
     assert world.decide(("deployment", "support")).action is not None
     world.settle()
     assert world.live("support") == ""
     world.missing_cron_jobs = set()
-    world.pass_time(TRY_TEST_AGAIN)
+    world.pass_time(TRY_AGAIN.total_seconds())
     world.settle()
     world.end_job("support-1-smoke")
     world.settle()
@@ -236,3 +239,86 @@ def test_an_edit_without_gates_costs_the_writes_it_always_did() -> None:
     world.settle()
     world.edit("support", "B")
     assert world.settle() == 6
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_renaming_every_test_while_they_run_leads_to_the_new_ones(world: World) -> None:
+    for letter in "abc":
+        world.ask("support", tests=[a_test(f"{letter}{i}") for i in range(9)])
+        world.settle()
+    assert len(world.status("support")["testRunIds"]) == 16
+    assert {j.test for j in world.jobs.values() if j.revision == 2} == {f"c{i}" for i in range(9)}
+    for i in range(9):
+        world.end_job(f"support-2-c{i}")
+    world.settle()
+    assert world.live("support") == "B"
+
+
+@pytest.mark.parametrize("refused", [actions.RunTest, actions.ReadTestOutcome])
+def test_a_test_that_the_api_server_refuses_holds_up_nothing_else(refused: type[actions.Action]) -> None:
+    world = World()
+    for text in ("Z", "A"):
+        world.create("support", text) if text == "Z" else world.edit("support", text)
+        world.settle()
+    world.refused = {refused}
+    world.ask("support", tests=[a_test()])
+    world.edit("support", "B")
+    world.settle()
+    if refused is actions.ReadTestOutcome:
+        world.end_job("support-3-smoke")
+        world.settle()
+    assert world.condition("support", "Stalled") == (True, "TestNotRunnable")
+    assert "The quota is used up." in said(world)
+
+    world.roll_back("support", name="back")
+    world.settle()
+    assert (world.live("support"), world.outcome("back")) == ("Z", "Succeeded")
+    world.refused.clear()
+    world.pass_time(TRY_AGAIN.total_seconds())
+    world.settle()
+    if refused is actions.RunTest:
+        world.end_job("support-3-smoke")
+        world.settle()
+    assert world.live("support") == "B"
+
+
+def test_a_job_that_nobody_ends_fails_its_test_exactly_when_patience_does(world: World) -> None:
+    timeout = world.deployments["support"].gates.tests[0].timeout_seconds
+    after = world.decide(("deployment", "support")).look_again_after
+    assert after == pytest.approx(timeout + LATE.total_seconds(), abs=1)
+    world.pass_time(after)
+    world.settle()
+    status = world.status("support")
+    assert (world.live("support"), status["phase"], status["rejectionReason"]) == ("A", "Rejected", "TestsFailed")
+    assert "Does the Job controller run?" in report(world)["message"]
+    assert world.jobs == {}
+
+
+def test_a_job_that_somebody_suspends_is_not_fought_for(world: World) -> None:
+    job = world.jobs["support-2-smoke"]
+    world.jobs[job.name] = replace(job, state="Suspended")
+    runs = len([a for a in world.applied if isinstance(a, actions.RunTest)])
+    world.settle()
+    assert world.condition("support", "Stalled") == (True, "TestNotRunnable")
+    assert "was suspended by somebody" in said(world)
+    assert len([a for a in world.applied if isinstance(a, actions.RunTest)]) == runs
+    world.jobs[job.name] = job
+    world.end_job(job.name)
+    world.settle()
+    assert world.live("support") == "B"
+
+
+def test_a_test_that_is_asked_for_long_after_a_rollback_is_not_about_it(world: World) -> None:
+    world.ask("support")
+    world.settle()
+    assert world.live("support") == "B"
+    world.roll_back("support", name="back")
+    world.settle()
+    world.pass_time(BEGIN_AFTER_ROLLBACK.total_seconds())
+    world.missing_cron_jobs = {"smoke-jobs"}
+    world.ask("support", tests=[a_test(runAfterRollback=True)])
+    world.settle()
+    assert world.decide(("deployment", "support")).look_again_after is None
+    assert world.revision("support", 3).status["testRunIds"] == []
