@@ -65,8 +65,15 @@ def refused(entries: Iterable[Json], besides: Rights | None = None) -> list[str]
     return [
         f"{entry['verb']} {entry['requestURI']}: {entry['responseStatus']['code']}"
         for entry in entries
-        if entry.get("responseStatus", {}).get("code") in (401, 403) and not _is_among(right_of(entry), besides or {})
+        if _lacked_a_right(entry) and not _is_among(right_of(entry), besides or {})
     ]
+
+
+def _lacked_a_right(entry: Json) -> bool:
+    """A quota or an admission policy answers 403, too: to somebody who has the right."""
+    code = entry.get("responseStatus", {}).get("code")
+    allowed = entry.get("annotations", {}).get("authorization.k8s.io/decision") == "allow"
+    return code == 401 or (code == 403 and not allowed)  # noqa: PLR2004
 
 
 def _is_among(right: tuple[str, str, str] | None, rights: Rights) -> bool:

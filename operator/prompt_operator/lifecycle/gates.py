@@ -170,7 +170,8 @@ def _test_run(case: Case, revision: Revision, test: TestGate, known: TestRun | N
     begun = known.start_time if known else None
     run = TestRun(name=test.name, job_name=name, start_time=begun)
     if job is None and begun:
-        return _judged(run, Verdict.Failed, "Its Job was deleted before anybody read how it ended; that passes nothing.")
+        why = "Its Job was deleted before anybody read how it ended, which passes nothing."
+        return _judged(run, Verdict.Failed, why)
     if job is None or (job.state == "Suspended" and not begun):
         return _judged(run, Verdict.Errored, problem.message) if problem else run if job else None
     if job.state == "Suspended":
