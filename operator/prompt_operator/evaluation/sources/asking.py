@@ -13,6 +13,7 @@ from prompt_operator.api.gates import Access
 from prompt_operator.evaluation.sources.credentials import Credentials
 from prompt_operator.evaluation.sources.fetching import Answer, Fetcher, Request
 from prompt_operator.evaluation.sources.problem import SourceError
+from prompt_operator.evaluation.sources.turns import Asking
 
 _REFUSALS: Final = (401, 403)
 _HIDDEN: Final = "(token)"
@@ -25,9 +26,9 @@ class Asker:
         self._fetcher = fetcher
         self._credentials = credentials
 
-    async def ask(self, namespace: str, access: Access, url: URL, form: Mapping[str, str] | None = None) -> Answer:
+    async def ask(self, who: Asking, access: Access, url: URL, form: Mapping[str, str] | None = None) -> Answer:
         """Send one request, and return whatever answer it gets; a SourceError says why there is none."""
-        timeout = float(access.timeout_seconds)
+        namespace, timeout = who[0], float(access.timeout_seconds)
         try:
             async with asyncio.timeout(timeout):
                 tls = await self._credentials.tls(namespace, access.ca_certificate)
@@ -35,7 +36,7 @@ class Asker:
         except TimeoutError:
             raise SourceError(f"The Secrets of the source could not be read within {timeout:g} s.") from None
         try:
-            answer = await self._fetcher.fetch(Request(url, timeout, tls, form, token))
+            answer = await self._fetcher.fetch(Request(who, url, timeout, tls, form, token))
         except SourceError as error:
             raise SourceError(str(error).replace(token, _HIDDEN) if token else str(error)) from None
         if token and answer.status in _REFUSALS:

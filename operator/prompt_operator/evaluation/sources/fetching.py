@@ -21,7 +21,7 @@ from prompt_operator import __version__
 from prompt_operator.evaluation.sources.addresses import AddressRules, keeps_plain_http_inside
 from prompt_operator.evaluation.sources.problem import LONGEST_QUOTE, SourceError, shown
 from prompt_operator.evaluation.sources.resolving import CheckedResolver, Lookup, system_lookup
-from prompt_operator.evaluation.sources.turns import Limits, Turns
+from prompt_operator.evaluation.sources.turns import Asking, Host, Limits, Turns
 
 _KEEP_ALIVE: Final = 75.0  # seconds; longer than the usual time between two looks
 _USUAL: Final = 64 * 1024  # bytes of an answer that any number of requests may have
@@ -36,6 +36,8 @@ _HEADERS: Final = {
 class Request:
     """What is sent: a GET, or a POST if there is a form."""
 
+    who: Asking
+    """Whom it is sent for: turns are fair between them."""
     url: URL
     timeout: float
     """Seconds that each may take: waiting for a turn, and the request itself."""
@@ -51,6 +53,14 @@ class Answer:
     status: int
     content_type: str
     body: bytes
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One request to a host, and whether it got there."""
+
+    host: Host
+    sent: bool = False
 
 
 def url_of(text: str) -> URL:
@@ -84,8 +94,11 @@ class Fetcher:
             limit=0,  # turns do that, host by host
             keepalive_timeout=_KEEP_ALIVE,
         )
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_headers_sent.append(_note_connected)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            trace_configs=[tracing],
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -106,29 +119,29 @@ class Fetcher:
                 f"The token is not sent to {name} over plain http. Use https, or the name of a Service in full: "
                 "http://NAME.NAMESPACE.svc"
             )
-        async with self._turns.turn(name, request.timeout) as host:
+        async with self._turns.turn(name, request.who, request.timeout) as host:
+            attempt = _Attempt(host)
             try:
                 async with asyncio.timeout(request.timeout):
-                    answer = await self._send_twice(request, name)
+                    return await self._send_twice(request, name, attempt)
             except TimeoutError as error:
-                host.silent = True
+                if not attempt.sent:  # else it may be slow for this query alone
+                    host.unreachable = True
                 raise SourceError(_silence(error, name, request.timeout)) from None
             except aiohttp.ClientConnectorError as error:
-                host.silent = not isinstance(error, aiohttp.ClientSSLError)
+                host.unreachable = not isinstance(error, aiohttp.ClientSSLError)
                 raise SourceError(_unconnected(error, name)) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise SourceError(_broken(error, name)) from None
-            host.silent = False
-            return answer
 
-    async def _send_twice(self, request: Request, name: str) -> Answer:
+    async def _send_twice(self, request: Request, name: str, attempt: _Attempt) -> Answer:
         """Send again if a kept connection turned out to be closed; queries change nothing."""
         try:
-            return await self._send(request, name)
+            return await self._send(request, name, attempt)
         except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-            return await self._send(request, name)
+            return await self._send(request, name, attempt)
 
-    async def _send(self, request: Request, name: str) -> Answer:
+    async def _send(self, request: Request, name: str, attempt: _Attempt) -> Answer:
         headers = {"Authorization": f"Bearer {request.token}"} if request.token else {}
         connect = min(self._limits.connect_seconds, request.timeout)
         async with self._session.request(
@@ -139,6 +152,7 @@ class Fetcher:
             ssl=request.tls,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(sock_connect=connect),
+            trace_request_ctx=attempt,
         ) as response:
             try:
                 return Answer(response.status, response.content_type, await self._read(response, name))
@@ -173,6 +187,12 @@ class Fetcher:
         if refusal := self._rules.refusal(str(address[0])):
             raise PermissionError(f"{address[0]} is {refusal}")
         return socket.socket(family, kind, protocol)
+
+
+async def _note_connected(_session: object, context: Any, _params: object) -> None:
+    """Note that a request was sent, which takes a connection."""
+    context.trace_request_ctx.sent = True
+    context.trace_request_ctx.host.connected()
 
 
 async def _more(content: aiohttp.StreamReader, most: int) -> bytearray:

@@ -19,7 +19,7 @@ from prompt_operator.evaluation.sources.problem import SourceError, shown
 from prompt_operator.evaluation.sources.prometheus import endpoint_of, form_of, number_in, queries_of
 from prompt_operator.evaluation.sources.resolving import Lookup, system_lookup
 from prompt_operator.evaluation.sources.templates import fill_query, fill_url, values_of
-from prompt_operator.evaluation.sources.turns import Limits
+from prompt_operator.evaluation.sources.turns import Asking, Limits
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +115,7 @@ class SourceReader:
             found: Numbers = {}
             for number, query in filled[arm].items():
                 form = form_of(query, of.at, source.timeout_seconds)
-                answer = await self._asker.ask(asked.namespace, source, endpoint, form)
+                answer = await self._asker.ask(_who(asked), source, endpoint, form)
                 found[number] = number_in(answer, of.at, f"The query for {number} of {arm} at {_server(source)}")
             return found
 
@@ -136,7 +136,7 @@ class SourceReader:
         values = values_of(asked, about, "")
         del values["arm"]  # one answer is about both
         url = url_of(fill_url(source.url, values))
-        answer = await self._asker.ask(asked.namespace, source, url)
+        answer = await self._asker.ask(_who(asked), source, url)
         who = f"{url.host}:{url.port}"
         if answer.status != _OK:
             raise SourceError(f"{who} answered {answer.status}, not 200. See its logs, and bearerToken.")
@@ -153,6 +153,10 @@ def _arms(asked: LookAsked) -> dict[str, ArmAsked]:
     """Return the arms that are asked for, by their names."""
     control = {CONTROL: asked.control} if asked.control else {}
     return {**control, CANDIDATE: asked.candidate}
+
+
+def _who(asked: LookAsked) -> Asking:
+    return asked.namespace, asked.deployment
 
 
 def _server(source: PrometheusSource) -> str:

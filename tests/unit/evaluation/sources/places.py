@@ -45,7 +45,7 @@ def asked(*metrics: Metric, control: bool = True, **more: Any) -> LookAsked:
     since = AT - timedelta(hours=1)
     return LookAsked(
         namespace=more.get("namespace", "team"),
-        deployment="support",
+        deployment=more.get("deployment", "support"),
         agent="bot",
         id=more.get("id", "support-7"),
         metrics=metrics,
