@@ -13,10 +13,11 @@ from typing import Protocol
 
 import structlog
 
-from prompt_operator.api.gates import AbTest
+from prompt_operator.api.gates import AbTest, Monitoring
 from prompt_operator.api.reports import AbReport, RegressionMetric
 from prompt_operator.controller.store import Store
 from prompt_operator.evaluation.ab import evaluate_ab
+from prompt_operator.evaluation.looking import known
 from prompt_operator.evaluation.monitoring import evaluate_monitoring
 from prompt_operator.evaluation.readings import ArmAsked, LookAsked, Reading
 from prompt_operator.lifecycle import times
@@ -79,6 +80,11 @@ def judge(action: TakeLook, readings: Mapping[str, Reading], now: datetime) -> M
 
 
 def _asked(deployment: Deployment, action: TakeLook) -> LookAsked:
+    """Return what is read: the control of an A/B test always, that of monitoring until it is frozen in the report."""
+    frozen: frozenset[str] = frozenset()
+    if isinstance(action.config, Monitoring):
+        last = RegressionMetric.model_validate(action.previous).metrics
+        frozen = frozenset(m.name for m in action.config.metrics if (of := known(m, last)) and of.control)
     return LookAsked(
         namespace=deployment.namespace,
         deployment=deployment.name,
@@ -87,6 +93,7 @@ def _asked(deployment: Deployment, action: TakeLook) -> LookAsked:
         metrics=tuple(action.config.metrics),
         candidate=_arm(action.candidate),
         control=_arm(action.control) if action.control else None,
+        frozen=frozen,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from prompt_operator.api.gates import Metric
@@ -37,8 +37,14 @@ class LookAsked:
     id: str
     metrics: tuple[Metric, ...]
     candidate: ArmAsked
-    #: None where the control is known already: the frozen baseline of monitoring.
+    #: None where no metric needs it, or there is none.
     control: ArmAsked | None
+    #: Names of the metrics whose control is known already, and not read again: the frozen baseline of monitoring.
+    frozen: frozenset[str] = frozenset()
+
+    def about(self, metric: Metric) -> LookAsked:
+        """Return what is asked for one of the metrics."""
+        return replace(self, control=None) if metric.name in self.frozen else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class SourceReader:
 
     async def read(self, asked: LookAsked, metric: Metric) -> Reading:
         """Read one metric: within three times the timeoutSeconds of its source, of a Job a minute more than that."""
+        asked = asked.about(metric)
         try:
             numbers = await self._numbers(asked, metric)
         except SourceError as error:
