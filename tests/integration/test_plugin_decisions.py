@@ -59,6 +59,18 @@ def propose(user: User, required: int, *, text: str = "two", first: str = "one")
     return pdep["status"]["candidateHash"]
 
 
+def put_under_test(user: User, *shipped: str) -> Json:
+    """Ship versions, then have another one measured for good: where the numbers should be, nobody answers."""
+    for number, text in enumerate(shipped):
+        user.apply(deployment(text=text, version=f"1.{number}.0"))
+        user.wait_live("support", text)
+    source = {"http": {"url": "http://127.0.0.1:9/counts"}}
+    gates = {"abTest": {"metrics": [{"name": "solved", "source": source}]}}
+    user.apply(deployment(text="candidate", version="2.0.0", gates=gates))
+    running = user.wait("promptdeployment", "support", lambda o: o["status"]["phase"] == "ABRunning", "it is measured")
+    return dict(running["status"])
+
+
 def decisions(user: User) -> dict[str, Json]:
     said = user.get("promptdeployment", "support")["spec"].get("decisions") or []
     assert len({d["by"] for d in said}) == len(said)
@@ -185,6 +197,28 @@ def test_rejecting_what_is_live_says_where_it_goes_back_to_and_needs_somewhere(u
     assert "A rollback to 1.0.0 " in done.out
     assert "in the name of alice" in done.out
     assert user.wait_live("support", "one")["status"]["history"][0]["by"] == "alice"
+
+
+def test_what_is_live_may_be_rejected_while_another_one_is_under_test(user: User, people: People):
+    status = put_under_test(user, "one", "two")
+    live = status["activeHash"]
+    done = people.say("alice", "reject", "support", "--hash", live, "--yes", "--wait", "--timeout", "60s")
+    assert done.code == 0, done.err
+    assert "A rollback to 1.0.0 " in done.out
+    assert user.live("support")["prompt.txt"] == "one"
+    assert {w["hash"] for w in decisions(user).values()} == {live}
+    now = user.get("promptdeployment", "support")["status"]
+    assert (now["candidateHash"], now["rejectionReason"]) == (status["candidateHash"], "")
+
+
+def test_a_candidate_under_test_may_be_rejected_and_what_is_live_stays(user: User, prompt: Plugin):
+    status = put_under_test(user, "one", "two")
+    told = prompt("reject", "support", "--yes", "--reason", "rude", "--wait", "--timeout", "60s").ok()
+    assert "It does not ship." in told
+    user.wait("promptdeployment", "support", lambda o: o["status"]["phase"] == "Rejected", "it is rejected")
+    assert {w["hash"] for w in decisions(user).values()} == {status["candidateHash"]}
+    assert user.live("support")["prompt.txt"] == "two"
+    assert user.listed("agentrollbacks") == []
 
 
 def test_a_candidate_that_ended_does_not_make_reject_hit_what_is_live(user: User, prompt: Plugin):

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from prompt_operator.cli.plugin.exits import PluginError
 from prompt_operator.cli.plugin.model import Prompt
-from prompt_operator.cli.plugin.preview import read_case, rolls_back
+from prompt_operator.cli.plugin.preview import goes_back_to, read_case
 from prompt_operator.cli.plugin.steps import Explained, State, explained
 from tests.unit.plugin.gate_reports import NOW, experiment, run
 from tests.unit.plugin.objects import deployment, digest, revision
@@ -168,10 +169,35 @@ def test_messages_are_made_safe_and_short():
     assert all("\x1b" not in s.text and len(s.text) < 700 for _, steps in found.parts for s in steps)
 
 
-def test_what_a_rejection_of_the_live_version_does_is_asked_of_the_operators_rules():
-    case, _ = case_of({}, revision(1, "a"), revision(2, "b"), activeRevision=2, activeHash=digest("b"))
-    assert rolls_back(case, {"by": "a", "hash": digest("b"), "verdict": "Reject"})
-    assert not rolls_back(case, {"by": "a", "hash": digest("a"), "verdict": "Reject"})
+def rejecting(letter: str, by: str = "alice") -> Json:
+    return {"by": by, "hash": digest(letter), "verdict": "Reject"}
+
+
+def two_were_live(*more: Json, spec: Json | None = None, **given: Any) -> Any:
+    revisions = (revision(1, "a"), revision(2, "b"), *more)
+    return case_of(spec or {}, *revisions, activeRevision=2, activeHash=digest("b"), **given)[0]
+
+
+@pytest.mark.parametrize("phase", ["Proposed", "ABRunning", "ABPassed"])
+def test_a_rejection_of_what_is_live_goes_back_whatever_the_candidate_is_at(phase: str):
+    candidate = revision(3, "c", shipped=0, status={"phase": phase, "stage": "Draft"})
+    assert goes_back_to(two_were_live(candidate, phase=phase), rejecting("b")).number == 1
+
+
+def test_a_rejection_of_what_is_live_goes_back_to_nothing_that_a_person_rejects():
+    spec = {"decisions": [rejecting("a", by="bob")]}
+    with pytest.raises(PluginError, match="no earlier version was live that is neither quarantined nor rejected"):
+        goes_back_to(two_were_live(spec=spec), rejecting("b"))
+    assert goes_back_to(two_were_live(spec=spec), rejecting("b", by="bob")).number == 1  # their newer word replaces it
+
+
+def test_a_rejection_that_would_do_nothing_is_refused_and_says_why():
+    with pytest.raises(PluginError, match="bbbbbbbbbbbb is live in support now, and not aaaaaaaaaaaa"):
+        goes_back_to(two_were_live(), rejecting("a"))
+    failed = whole({"metadata": {"name": "support-reject-2"}, "status": {"phase": "Failed"}})
+    with pytest.raises(PluginError, match="AgentRollback support-reject-2 came to nothing") as refused:
+        goes_back_to(two_were_live(rollbacks=(failed,)), rejecting("b"))
+    assert "kubectl prompt rollback support --to-hash aaaaaaaaaaaa" in str(refused.value)
 
 
 def test_nothing_at_all_is_explained_without_a_stumble():

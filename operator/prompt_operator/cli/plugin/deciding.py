@@ -199,19 +199,10 @@ def _way_back(session: Session, name: str, word: Json) -> str:
     """Return what a rollback of what is live would go to, by the operator's own rules. Raises PluginError."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from prompt_operator.cli.plugin.preview import preview, rolls_back  # noqa: PLC0415 - the models take time to load
+    from prompt_operator.cli.plugin.preview import goes_back_to, look  # noqa: PLC0415 - the models take time to load
 
-    spec = {"promptDeploymentName": name, "fromHash": word["hash"]}
-    step = preview(session.cluster, spec, datetime.now(UTC)).steps[0]
-    if step.to is None:
-        raise PluginError(Exit.FAILED, f"{name} cannot go back: {step.unchanged}.")
-    if not rolls_back(step.case, word):
-        raise PluginError(
-            Exit.FAILED,
-            f"{short_hash(word['hash'])} was brought back to {name} after it was rejected or rolled back before, so "
-            f"rejecting it does nothing. To take it back all the same: kubectl prompt rollback {name}",
-        )
-    return f"{step.to.version + ' ' if step.to.version else ''}{short_hash(step.to.hash)}"
+    to = goes_back_to(look(session, name, datetime.now(UTC))[0], word)
+    return f"{to.version + ' ' if to.version else ''}{short_hash(to.hash)}"
 
 
 def _show(session: Session, prompt: Prompt, found: Version, by: str) -> None:

@@ -7,10 +7,7 @@ from typing import Any
 
 import click
 
-from prompt_operator.api.names import AGENT_ROLLBACKS, CONFIG_MAPS, LABEL_DEPLOYMENT
-from prompt_operator.cli.plugin.cluster import Query
 from prompt_operator.cli.plugin.figures import ASCII, UNICODE
-from prompt_operator.cli.plugin.model import Prompt
 from prompt_operator.cli.plugin.options import Session, name_argument, output_option, with_cluster
 
 
@@ -23,17 +20,10 @@ def explain(session: Session, *, name: str, form: str | None) -> None:
 
     It is worked out of the objects in the cluster by the operator's own rules, so it works while the operator is away.
     """
-    deployment, revisions = session.deployment_with_revisions(name)
-    config_maps, rollbacks = session.cluster.read(
-        Query(CONFIG_MAPS, selector=f"{LABEL_DEPLOYMENT}={name}", optional=True),
-        Query(AGENT_ROLLBACKS, optional=True),
-    )
-    from prompt_operator.cli.plugin.preview import read_case  # noqa: PLC0415 - the models take time to load
+    from prompt_operator.cli.plugin.preview import look  # noqa: PLC0415 - the models take time to load
     from prompt_operator.cli.plugin.steps import State, explained  # noqa: PLC0415
 
-    now = datetime.now(UTC)
-    case = read_case(deployment, revisions, config_maps or (), rollbacks or (), now)
-    found = explained(case, Prompt(deployment, revisions))
+    found = explained(*look(session, name, datetime.now(UTC)))
     if form:
         session.out.data(found.as_json(), form)
         return

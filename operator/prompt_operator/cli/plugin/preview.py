@@ -13,6 +13,7 @@ from typing import Any, Final
 from prompt_operator.api.content import short_hash
 from prompt_operator.api.gates import Decision
 from prompt_operator.api.names import (
+    AGENT_ROLLBACKS,
     CONFIG_MAPS,
     LABEL_DEPLOYMENT,
     LABEL_MANAGED_BY,
@@ -23,12 +24,14 @@ from prompt_operator.api.names import (
 )
 from prompt_operator.cli.plugin.cluster import Cluster, Query
 from prompt_operator.cli.plugin.exits import Exit, PluginError
+from prompt_operator.cli.plugin.model import Prompt
+from prompt_operator.cli.plugin.options import Session
 from prompt_operator.cli.plugin.output import Column, Output
 from prompt_operator.controller.intake import read_deployment, read_revision
 from prompt_operator.delivery.config_map import ownership_of, read_config_map
 from prompt_operator.lifecycle.case import Case
-from prompt_operator.lifecycle.monitoring import rejection_of_live
-from prompt_operator.lifecycle.observed import Observed
+from prompt_operator.lifecycle.monitoring import rejection_failed, rejection_of_live, way_back
+from prompt_operator.lifecycle.observed import Observed, Revision
 from prompt_operator.lifecycle.rollback_plan import RefusedError, Step, plan
 
 Json = dict[str, Any]
@@ -122,12 +125,58 @@ def preview(cluster: Cluster, spec: Json, now: datetime) -> Preview:
     return Preview(cases[0].deployment.namespace, steps, readers)
 
 
-def rolls_back(case: Case, word: Json) -> bool:
-    """Tell whether a person's rejection of what is live would have the operator roll it back."""
+def goes_back_to(case: Case, word: Json) -> Revision:
+    """Return what the operator goes back to when a person rejects what is live. Raises PluginError.
+
+    Asks the operator's own rules, which name a target: a candidate that is under test meanwhile changes nothing.
+    """
+    name, told, wanted = case.deployment.name, _with_word(case, word), short_hash(word["hash"])
+    if case.live_hash != word["hash"]:
+        live = short_hash(case.live_hash) or "nothing"
+        raise PluginError(
+            Exit.FAILED, f"{live} is live in {name} now, and not {wanted}. Nothing was decided; look again."
+        )
+    back = way_back(told)
+    if back is None:
+        raise PluginError(
+            Exit.FAILED,
+            f"{name} cannot go back: no earlier version was live that is neither quarantined nor rejected by a person. "
+            f"Edit the prompt, or lift a quarantine: kubectl prompt release {name}",
+        )
+    all_the_same = (
+        f"To take it back all the same: kubectl prompt rollback {name} --to-hash {short_hash(back.revision.hash)}"
+    )
+    if rejection_of_live(told) is None:
+        raise PluginError(
+            Exit.FAILED,
+            f"{wanted} was brought back to {name} after it was rejected or rolled back before, so rejecting it does "
+            f"nothing. {all_the_same}",
+        )
+    if failed := rejection_failed(told):
+        raise PluginError(
+            Exit.FAILED,
+            f"AgentRollback {failed} came to nothing, and another rejection makes no other one; see its message. "
+            f"{all_the_same}",
+        )
+    return back.revision
+
+
+def _with_word(case: Case, word: Json) -> Case:
     said = Decision.model_validate(word)
     others = tuple(d for d in case.deployment.decisions if d.by != said.by)
-    told = replace(case.observed, deployment=replace(case.deployment, decisions=(*others, said)))
-    return rejection_of_live(Case(told, case.now)) is not None
+    deployment = replace(case.deployment, decisions=(*others, said))
+    return Case(replace(case.observed, deployment=deployment), case.now)
+
+
+def look(session: Session, name: str, now: datetime) -> tuple[Case, Prompt]:
+    """Read a prompt and what belongs to it, as the operator sees it. Raises PluginError."""
+    deployment, revisions = session.deployment_with_revisions(name)
+    config_maps, rollbacks = session.cluster.read(
+        Query(CONFIG_MAPS, selector=f"{LABEL_DEPLOYMENT}={name}", optional=True),
+        Query(AGENT_ROLLBACKS, optional=True),
+    )
+    case = read_case(deployment, revisions, config_maps or (), rollbacks or (), now)
+    return case, Prompt(deployment, revisions)
 
 
 def read_case(
