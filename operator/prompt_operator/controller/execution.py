@@ -91,6 +91,7 @@ class Executor:
             case WriteRevisionStatus():
                 revision = next(r for r in observed.revisions if r.name == action.name)
                 await self._write_status(PROMPT_REVISIONS, PROMPT_REVISION, revision, action.status)
+                self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
                 if not revision.is_rollback:
                     self._metrics.candidate_told(revision.namespace, revision.phase, action.status)
             case WriteDeploymentStatus():

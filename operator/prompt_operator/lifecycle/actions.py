@@ -72,6 +72,8 @@ class WriteRevisionStatus:
 
     name: str
     status: Mapping[str, Any]
+    #: Told of the deployment.
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

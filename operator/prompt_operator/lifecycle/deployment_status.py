@@ -15,9 +15,11 @@ from prompt_operator.api.prompt_deployment import (
     QuarantinedHash,
 )
 from prompt_operator.api.reasons import Reason
+from prompt_operator.api.reports import Verdict
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.actions import Event
 from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.observed import Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
 from prompt_operator.lifecycle.situation import conditions_of
 
@@ -126,6 +128,24 @@ _WENT_LIVE = {
     Trigger.Rollback: Reason.RolledBack,
     Trigger.AutoRollback: Reason.RolledBack,
 }
+
+
+def events_of_revision(revision: Revision, status: Mapping[str, Any]) -> tuple[Event, ...]:
+    """Return what there is to tell of a revision that conditions are silent on: how tests after a rollback ended."""
+    if not revision.is_rollback:
+        return ()
+    known = {t["name"]: t.get("verdict") for t in (revision.status.get("abReport") or {}).get("tests") or ()}
+    reasons = {Verdict.Failed: Reason.TestsFailed, Verdict.Errored: Reason.TestNotRunnable}
+    return tuple(
+        Event(
+            reasons[test["verdict"]],
+            f"Test {test['name']} ({test['jobName']}) of what is live since rollback revision {revision.number}: "
+            f"{test['verdict']}. See status.abReport of {revision.name}.",
+            warning=True,
+        )
+        for test in (status.get("abReport") or {}).get("tests") or ()
+        if test.get("verdict") in reasons and test["verdict"] != known.get(test["name"])
+    )
 
 
 def events_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event, ...]:

@@ -20,6 +20,7 @@ from prompt_operator.lifecycle.actions import (
     WriteRevisionStatus,
 )
 from prompt_operator.lifecycle.case import Case
+from prompt_operator.lifecycle.deployment_status import events_of_revision
 from prompt_operator.lifecycle.gates import overdue, recorded_test_runs, test_runs, tests_for, wanted_experiment
 from prompt_operator.lifecycle.looks import pending_looks
 from prompt_operator.lifecycle.monitoring import has_regressed, refusal_of, wanted_rollback, watch_of, way_back
@@ -45,7 +46,7 @@ def record_looks(case: Case) -> Action | None:
         if wanted is not None and any(
             wanted.get(m) != revision.status.get(m) for m in ("abReport", "regressionMetric")
         ):
-            return WriteRevisionStatus(revision.name, wanted)
+            return WriteRevisionStatus(revision.name, wanted, events_of_revision(revision, wanted))
     return None
 
 

@@ -29,7 +29,7 @@ from prompt_operator.lifecycle.actions import (
     WriteRevisionStatus,
 )
 from prompt_operator.lifecycle.case import Case
-from prompt_operator.lifecycle.deployment_status import events_between, wanted_deployment_status
+from prompt_operator.lifecycle.deployment_status import events_between, events_of_revision, wanted_deployment_status
 from prompt_operator.lifecycle.gate_policies import (
     next_moments,
     record_looks,
@@ -184,7 +184,7 @@ def settle_revisions(case: Case) -> Action | None:
     for revision in sorted(open_ones, key=lambda r: r.number == case.live_number):
         wanted = wanted_status(case, revision)
         if wanted is not None and wanted != revision.status:
-            return WriteRevisionStatus(revision.name, wanted)
+            return WriteRevisionStatus(revision.name, wanted, events_of_revision(revision, wanted))
     return None
 
 

@@ -34,6 +34,11 @@ def report(world: World, number: int = 2) -> dict:
     return only
 
 
+def told(world: World) -> list[str]:
+    """Return the events of tests after rollbacks."""
+    return [e.reason for a in world.applied if isinstance(a, actions.WriteRevisionStatus) for e in a.events]
+
+
 def test_a_candidate_is_tested_while_it_is_proposed_beside_what_is_live(world: World) -> None:
     (run,) = [a for a in world.applied if isinstance(a, actions.RunTest)]
     assert (run.revision, run.candidate_hash, run.current_hash) == ("support-2", h("B"), h("A"))
@@ -204,6 +209,7 @@ def test_an_agent_rollback_lists_the_tests_that_ran_after_it(world: World) -> No
     world.settle()
     assert world.live("support") == "A"
     assert report(world, 3)["verdict"] == "Failed"
+    assert told(world) == ["TestsFailed"]
 
 
 def test_a_test_that_cannot_run_after_a_rollback_does_not_hold_it_up(world: World) -> None:
@@ -214,6 +220,7 @@ def test_a_test_that_cannot_run_after_a_rollback_does_not_hold_it_up(world: Worl
     asked = world.roll_back("support")
     world.settle()
     assert (world.live("support"), world.outcome(asked)) == ("A", "Succeeded")
+    assert told(world) == ["TestNotRunnable"]
 
 
 def test_cleaning_up_deletes_every_job_of_a_failed_candidate(world: World) -> None:
