@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
@@ -64,15 +65,25 @@ class Plugin:
     def data(self, *args: str) -> Any:
         return json.loads(self(*args, "-o", "json").ok())
 
-    def on_terminal(self, *args: str, columns: int = 80, typed: str = "", **environment: str) -> Said:
-        """Run it on a terminal of a width; what is typed answers its questions."""
+    def on_terminal(
+        self,
+        *args: str,
+        columns: int = 80,
+        typed: str = "",
+        before: Callable[[], None] | None = None,
+        **environment: str,
+    ) -> Said:
+        """Run it on a terminal of a width; what is typed answers its questions.
+
+        ``before`` happens when a question is shown, and before it is answered.
+        """
         ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
             self.command(*args), stdin=theirs, stdout=theirs, stderr=theirs, env={**self.environment, **environment}
         )
         os.close(theirs)
-        if typed:
+        if typed and before is None:
             os.write(ours, typed.encode())
         seen = b""
         while True:
@@ -84,5 +95,9 @@ class Plugin:
             if not part:
                 break
             seen += part
+            if before is not None and b"[y/N]" in seen:
+                before()
+                before = None
+                os.write(ours, typed.encode())
         os.close(ours)
         return Said(process.wait(timeout=DEADLINE), seen.decode().replace("\r\n", "\n"), "")
