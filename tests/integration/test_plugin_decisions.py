@@ -272,3 +272,84 @@ def test_promote_says_that_it_waits_for_gates_and_refuses_what_a_person_rejected
     assert refused.code == 1
     assert "was rejected by alice (rude)" in refused.err
     assert "--force" in refused.err
+
+
+# --- rollback while a candidate is under test -----------------------------------------------------------------------
+
+
+def test_a_rollback_under_test_shows_and_rejects_the_candidate_alone(user: User, prompt: Plugin):
+    status = put_under_test(user, "one", "two")
+    asked = prompt.on_terminal("rollback", "support", columns=200, typed="n\n", NO_COLOR="1")
+    assert asked.code == 6
+    candidate = f"2.0.0 {status['candidateShortHash']} (revision 3)"
+    assert f"unchanged; rejects {candidate}" in asked.out
+    assert f"only the candidate under test is rejected: {candidate}" in asked.out
+    assert f"what is live stays live: 1.1.0 {status['activeShortHash']} (revision 2)" in asked.out
+    assert "Reject the candidate under test? [y/N]" in asked.out
+    assert "is quarantined" not in asked.out
+
+    told = prompt("rollback", "support", "--yes", "--wait", "--timeout", "60s").ok()
+    assert "Rejected the candidate under test, revision 3 of support; what is live stays." in told
+    assert user.live("support")["prompt.txt"] == "two"
+    (made,) = user.listed("agentrollbacks")
+    assert "targetHash" not in made["spec"]
+
+
+def test_a_rollback_under_test_says_how_what_is_live_goes_back_and_it_does(user: User, prompt: Plugin):
+    status = put_under_test(user, "one", "two")
+    (hint,) = [s.strip() for s in prompt("rollback", "support", "--dry-run").ok().splitlines() if "--to-hash" in s]
+    arguments = hint.removeprefix("kubectl prompt ").split()
+    assert "Rolled back support to 1.0.0." in prompt(*arguments, "--yes", "--wait", "--timeout", "60s").ok()
+    assert user.live("support")["prompt.txt"] == "one"
+    now = user.get("promptdeployment", "support")["status"]
+    assert (now["candidateHash"], now["rejectionReason"]) == (status["candidateHash"], "")
+
+
+def test_a_rollback_that_was_shown_goes_where_was_shown_though_a_test_begins_meanwhile(user: User, prompt: Plugin):
+    shown: list[Json] = []
+
+    def begin_test() -> None:
+        shown.append(put_under_test(user))
+
+    for text in ("one", "two"):
+        user.apply(deployment(text=text))
+        user.wait_live("support", text)
+    done = prompt.on_terminal("rollback", "support", columns=200, typed="y\n", before=begin_test, NO_COLOR="1")
+    assert done.code == 0, done.out
+    assert "Roll back? [y/N]" in done.out
+    assert shown[0]["phase"] == "ABRunning"
+    eventually(lambda: user.live("support")["prompt.txt"] == "one", what="what was shown is done")
+    assert user.get("promptdeployment", "support")["status"]["rejectionReason"] == ""
+
+
+def test_a_rejection_that_was_shown_is_not_made_a_rollback_when_the_test_ends_meanwhile(user: User, prompt: Plugin):
+    put_under_test(user, "one", "two")
+
+    def end_test() -> None:
+        prompt("reject", "support", "--yes", "--wait", "--timeout", "60s").ok()
+
+    late = prompt.on_terminal("rollback", "support", columns=200, typed="y\n", before=end_test, NO_COLOR="1")
+    assert late.code == 1
+    assert "has changed since it was shown. Nothing was done" in late.out
+    assert user.listed("agentrollbacks") == []
+    assert user.live("support")["prompt.txt"] == "two"
+
+
+def test_two_people_who_were_shown_the_same_rollback_step_back_once(user: User, prompt: Plugin):
+    for text in ("one", "two", "three"):
+        user.apply(deployment(text=text))
+        user.wait_live("support", text)
+
+    def another() -> None:
+        prompt("rollback", "support", "--yes", "--wait", "--timeout", "60s").ok()
+
+    done = prompt.on_terminal("rollback", "support", typed="y\n", before=another, NO_COLOR="1")
+    assert done.code == 0, done.out
+    reasons = eventually(lambda: ended_as(user, 2), what="both have ended")
+    assert reasons == ["AlreadyActive", "RolledBack"]
+    assert user.live("support")["prompt.txt"] == "two"
+
+
+def ended_as(user: User, count: int) -> list[str]:
+    found = [c for r in user.listed("agentrollbacks") for c in (r.get("status") or {}).get("conditions") or ()]
+    return sorted(c["reason"] for c in found) if len(found) == count else []

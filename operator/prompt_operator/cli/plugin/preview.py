@@ -1,11 +1,14 @@
 """What a rollback would do, computed by the operator's own functions from what is in the cluster now.
 
-The operator decides again when it acts: for one prompt, ``fromHash`` makes it refuse if something else is live by then.
+The operator decides again when it acts, so what was shown is written into what is asked for, as far as it can be:
+for one prompt ``fromHash`` makes it refuse if something else is live by then, and ``targetHash`` makes it go where was
+shown, and not just reject a candidate whose A/B test began meanwhile. That only a candidate under test is rejected, and
+what an agent's prompts do, cannot be written: that is looked at again after the question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -36,6 +39,7 @@ from prompt_operator.lifecycle.rollback_plan import RefusedError, Step, plan
 
 Json = dict[str, Any]
 _MOST_PODS: Final = 10
+_TARGETS: Final = ("targetHash", "targetVersion", "targetRevision", "targetTime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,34 @@ class Preview:
     pods: Mapping[str, Sequence[str]] | None
 
     @property
-    def live_hash(self) -> str:
-        """What is live in the one deployment it is about."""
-        return self.steps[0].case.live_hash
+    def question(self) -> str:
+        """What to ask before it is done."""
+        return "Roll back?" if any(s.to for s in self.steps) else "Reject the candidate under test?"
+
+    def pinned(self, spec: Json) -> Json:
+        """Return the spec of an AgentRollback that does what was shown, or nothing, as far as a spec can say that."""
+        if not spec.get("promptDeploymentName"):
+            return spec
+        (step,) = self.steps
+        target = {"targetHash": step.to.hash} if step.to and not _has_target(spec) else {}
+        return {**spec, "fromHash": step.case.live_hash, **target}
+
+    def check_still(self, spec: Json, look_again: Callable[[], Preview]) -> None:
+        """Look again where a spec cannot say all that was shown. Raises PluginError if something else would be done."""
+        if _has_target(self.pinned(spec)):
+            return
+        if look_again().outline != self.outline:
+            raise PluginError(
+                Exit.FAILED, "What it would do has changed since it was shown. Nothing was done; look again."
+            )
+
+    @property
+    def outline(self) -> list[tuple[str, ...]]:
+        """What is done to each deployment, to be compared."""
+        return [
+            (s.case.deployment.uid, s.case.live_hash, s.to.hash if s.to else "", s.rejects.name if s.rejects else "")
+            for s in self.steps
+        ]
 
     def print(self, out: Output | None) -> None:
         """Show it: from, to, which pods, what is quarantined."""
@@ -62,6 +91,8 @@ class Preview:
         for step in self.steps:
             if step.to:
                 self._print_step(out, step)
+            elif step.rejects:
+                _print_rejection(out, step.case, step.rejects)
 
     def _count(self, step: Step) -> str:
         return "?" if self.pods is None else str(len(self.pods.get(step.case.deployment.name, ())))
@@ -86,19 +117,39 @@ class Preview:
             out.line(f"{d.name}: spec.prompt still names what is left behind. Revert it in Git, too.")
 
 
+def _print_rejection(out: Output, case: Case, candidate: Revision) -> None:
+    name, live = case.deployment.name, case.live.revision if case.live else None
+    out.line(f"{name}: only the candidate under test is rejected: {_told_of(candidate)}.", "yellow")
+    if live is None:
+        return
+    out.line(f"{name}: what is live stays live: {_told_of(live)}.", "yellow")
+    back = case.previous_version
+    if back is None:
+        out.line(f"{name}: it has no earlier version to take what is live back to.")
+    else:
+        out.line(f"{name}: to take what is live back instead, to {_told_of(back.revision)}:")
+        out.line(f"kubectl prompt rollback {name} --to-hash {short_hash(back.revision.hash)}", indent="  ")
+
+
+def _has_target(spec: Json) -> bool:
+    return any(spec.get(target) is not None for target in _TARGETS)
+
+
 def _from(step: Step) -> str:
     live = step.case.live
-    return _told(live.revision.number, live.revision.version, live.revision.hash) if live else "nothing"
+    return _told_of(live.revision) if live else "nothing"
 
 
 def _to(step: Step) -> str:
-    if step.to is None:
-        return f"unchanged: {step.unchanged}"
-    return _told(step.to.number, step.to.version, step.to.hash)
+    if step.rejects:
+        return f"unchanged; rejects {_told_of(step.rejects)}"
+    return _told_of(step.to) if step.to else f"unchanged: {step.unchanged}"
 
 
-def _told(number: int, version: str, content_hash: str) -> str:
-    return f"{version + ' ' if version else ''}{short_hash(content_hash)} (revision {number})"
+def _told_of(revision: Revision) -> str:
+    return (
+        f"{revision.version + ' ' if revision.version else ''}{short_hash(revision.hash)} (revision {revision.number})"
+    )
 
 
 def preview(cluster: Cluster, spec: Json, now: datetime) -> Preview:

@@ -46,6 +46,8 @@ def rollback(
     Without a target it goes to the version before; for an agent, it takes back what its newest promotion changed. What
     is left behind is quarantined: it does not ship again by being re-applied.
 
+    While a candidate is under an A/B test, one without a target only rejects that candidate, and what is live stays.
+
     \b
     Exit codes with --wait:
       0  rolled back
@@ -64,13 +66,13 @@ def rollback(
 
     shown = preview(session.cluster, spec, now)
     shown.print(session.out if not form else None)
-    if spec.get("promptDeploymentName"):
-        spec["fromHash"] = shown.live_hash
     if dry_run:
         return
-    if not yes and not click.confirm("Roll back?", err=True):
-        raise PluginError(Exit.DECLINED, "nothing was done.")
-    created = session.cluster.create(_manifest(session, spec, shown.namespace))
+    if not yes:
+        if not click.confirm(shown.question, err=True):
+            raise PluginError(Exit.DECLINED, "nothing was done.")
+        shown.check_still(spec, lambda: preview(session.cluster, spec, datetime.now(UTC)))
+    created = session.cluster.create(_manifest(session, shown.pinned(spec), shown.namespace))
     name = created["metadata"]["name"]
     if wait:
         created = _follow(session, name, seconds, timeout)

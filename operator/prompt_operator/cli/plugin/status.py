@@ -46,6 +46,7 @@ _NEXT: Final = {
     "TemplateInvalid": "Find the mistake: kubectl prompt lint -f FILE",
     "VariableUndeclared": "Find the mistake: kubectl prompt lint -f FILE",
 }
+_TAKEN_BACK: Final = tuple(reason for reason, step in _NEXT.items() if step is _TAKE_BACK)
 
 
 @click.command()
@@ -158,8 +159,11 @@ def next_steps(d: Deployment) -> list[str]:
     reasons = [c.get("reason") for c in d.status.get("conditions") or () if c.get("status") == "True"]
     if not d.holds("Ready"):
         reasons.append(d.condition("Ready").get("reason"))
+    # Without a target, a rollback only rejects a candidate that is under test.
+    before = str(d.status.get("previousHash") or "") if d.status.get("phase") == "ABRunning" else ""
+    target = f" --to-hash {short_hash(before)}" if before and before not in d.quarantined else ""
     steps = [
-        _NEXT[r].format(name=d.name, candidate=d.status.get("candidateRevision"))
+        _NEXT[r].format(name=d.name, candidate=d.status.get("candidateRevision")) + (target if r in _TAKEN_BACK else "")
         for r in dict.fromkeys(reasons)
         if r in _NEXT
     ]
