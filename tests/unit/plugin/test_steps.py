@@ -9,7 +9,7 @@ from prompt_operator.cli.plugin.exits import PluginError
 from prompt_operator.cli.plugin.model import Prompt
 from prompt_operator.cli.plugin.preview import goes_back_to, read_case
 from prompt_operator.cli.plugin.steps import Explained, State, explained
-from tests.unit.plugin.gate_reports import NOW, experiment, run
+from tests.unit.plugin.gate_reports import NOW, experiment, metric, regression, run
 from tests.unit.plugin.objects import deployment, digest, revision
 
 Json = dict[str, Any]
@@ -141,6 +141,78 @@ def test_without_a_version_before_it_there_is_no_automatic_rollback():
     found = steps_of(explain({"monitoring": MONITORING}, first, phase="Regressed"))
     assert found["monitoring"][0] is State.Failed
     assert found["automatic rollback"][1].startswith("NoPreviousVersion. ")
+
+
+def watched(**report: Any) -> tuple[State, str]:
+    ended = regression(endedTime="2026-11-23T17:59:48Z", **report)
+    live = revision(2, "b", status={"phase": "Monitoring", "stage": "Published", "regressionMetric": ended})
+    spec = {"monitoring": MONITORING}
+    return steps_of(explain(spec, revision(1, "a"), live, activeRevision=2, activeHash=digest("b")))["monitoring"]
+
+
+UNREAD: Json = metric(verdict="Errored", message="no answer", control=None, candidate=None)
+NO_TRAFFIC: Json = metric(candidate={"hash": digest("b"), "samples": 0, "successes": 0})
+A_VALUE: Json = metric(kind="Value", candidate={"hash": digest("b"), "value": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("report", "state", "text"),
+    [
+        ({"verdict": "Passed", "message": "solved: not worse."}, State.Done, "solved: not worse."),
+        ({"message": "solved: undecided."}, State.Done, "solved: undecided."),
+        ({"metrics": [A_VALUE], "message": ""}, State.Done, "was watched to the end"),
+        (
+            {"metrics": [UNREAD], "verdict": "Errored", "message": "solved: no answer."},
+            State.Failed,
+            "its time is over, and no number of this version was ever read: solved: no answer.",
+        ),
+        (
+            {"metrics": [NO_TRAFFIC], "message": "solved: the version has no traffic."},
+            State.Failed,
+            "its time is over, and no number of this version was ever read: solved: the version has no traffic.",
+        ),
+        (
+            {"metrics": [], "verdict": "Errored", "message": ""},
+            State.Failed,
+            "its time is over, and no number of this version was ever read",
+        ),
+        (
+            {"reason": "NoBaseline", "message": "solved: There is no baseline."},
+            State.Failed,
+            "its time is over, and nothing was found out: solved: There is no baseline.",
+        ),
+        (
+            {"lastLookTime": None, "looks": 0, "verdict": None, "metrics": [], "message": "Nothing was watched."},
+            State.Off,
+            "Nothing was watched.",
+        ),
+    ],
+)
+def test_monitoring_that_ended_is_done_only_if_it_read_numbers(report: Json, state: State, text: str):
+    assert watched(**report) == (state, text)
+
+
+REJECTED_LIVE: Json = {"by": "alice", "hash": digest("a"), "verdict": "Reject", "reason": "It is rude."}
+WORSE = "solved: 60.0 % of 100 against 80.0 % of 100; worse."
+
+
+@pytest.mark.parametrize(
+    ("phase", "status"),
+    [
+        ("ABFailed", {"abReport": experiment(verdict="Failed", message=WORSE)}),
+        ("ABRunning", {"abReport": experiment(message=WORSE)}),
+        ("Rejected", {"rejectionReason": "It is rude."}),
+        ("Proposed", {"abReport": {"tests": [run(verdict="Errored", message="There is no CronJob t.")]}}),
+    ],
+)
+def test_no_sentence_ends_twice(phase: str, status: Json):
+    gates = AB | {"tests": [{"name": "smoke", "cronJobName": "t"}], "approvals": {"required": 1}}
+    spec = {"gates": gates, "monitoring": MONITORING, "decisions": [REJECTED_LIVE]}
+    live = revision(1, "a", status={"phase": "Regressed", "regressionMetric": regression(message=WORSE)})
+    found = explain(spec, live, candidate(phase, **status), phase=phase)
+    told = [found.next, *(text for _, text in steps_of(found).values())]
+    assert any(WORSE in t or "rude." in t or "no CronJob" in t for t in told)
+    assert [t for t in told if ".." in t] == []
 
 
 def test_without_gates_that_is_said():

@@ -222,7 +222,7 @@ def _watch(case: Case, live: Revision) -> Iterator[Step]:
     elif watch is None or live.is_rollback:
         yield Step("monitoring", State.Off, "what a rollback brought is not watched" if watch else "not asked for")
     elif report.get("endedTime"):
-        yield Step("monitoring", State.Done, said or "was watched to the end")
+        yield _watched(report, said)
     else:
         shipped = case.live.time if case.live else ""
         ends = times.read(shipped) + timedelta(seconds=watch.duration_seconds) - case.now
@@ -231,6 +231,23 @@ def _watch(case: Case, live: Revision) -> Iterator[Step]:
         worse = f", worse at {failures} of {watch.consecutive_failures} looks in a row" if failures else ""
         verdict = report.get("verdict") or "no look yet"
         yield Step("monitoring", State.Waiting, f"{verdict}, {left}{worse}" + (f". {said}" if said else ""))
+
+
+def _watched(report: Mapping[str, Any], said: str) -> Step:
+    """Tell of monitoring whose time is over: numbers that never came are not called good ones."""
+    if not report.get("lastLookTime"):
+        return Step("monitoring", State.Off, said or "nothing was watched")
+    arms = [m.get("candidate") for m in report.get("metrics") or () if isinstance(m, Mapping)]
+    read = any(
+        figures.number(arm.get("samples")) or figures.number(arm.get("value")) is not None
+        for arm in arms
+        if isinstance(arm, Mapping)
+    )
+    blind = report.get("verdict") == Verdict.Errored or report.get("reason") == Reason.NoBaseline
+    if report.get("verdict") == Verdict.Passed or (read and not blind):
+        return Step("monitoring", State.Done, said or "was watched to the end")
+    found = "nothing was found out" if read else "no number of this version was ever read"
+    return Step("monitoring", State.Failed, f"its time is over, and {found}{f': {said}' if said else ''}")
 
 
 def _rollback_guards(case: Case, live: Revision) -> Iterator[Step]:
