@@ -99,8 +99,9 @@ async def configuration_of(settings: Settings) -> Configuration:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         where = f"kubeconfig {settings.kubeconfig}" if settings.kubeconfig else "the pod's service account"
+        why = str(error).rstrip(".")
         raise NoClusterError(
-            f"Cannot use {where}: {str(error).rstrip('.')}. Name a file with --kubeconfig (and --context), or run in a pod."
+            f"Cannot use {where}: {why}. Name a file with --kubeconfig (and --context), or run in a pod."
         ) from error
     configuration.connection_pool_maxsize = settings.connections
     # Asked of the environment once. Else aiohttp reads it, and ~/.netrc, in a thread for every request: 1 ms of each.
