@@ -134,7 +134,8 @@ def _counts(metric: Metric, reading: Reading | None, last: MetricReport | None) 
         raise UnfitError("A Value can only be a Guardrail: without counts nothing shows that it is better.")
     control, candidate = read_counts(metric.kind, reading, last)
     if control is None:
-        raise UnfitError("There are no counts of the control: its queries gave nothing.")
+        why = reading.no_control if reading else ""
+        raise UnfitError(why or "There are no counts of the control: its queries gave nothing.")
     return control, candidate
 
 

@@ -107,7 +107,8 @@ def _metric(
     watched = metric.model_copy(update={"role": Role.Guardrail})
     try:
         baseline, candidate = read_counts(metric.kind, reading, last, frozen=last.control if last else None)
-        problem = _no_baseline(watched, baseline, monitoring.min_samples)
+        why = reading.no_control if reading else ""
+        problem = _no_baseline(watched, baseline, monitoring.min_samples, why)
         if baseline is None or problem:
             members |= {"verdict": Verdict.Inconclusive, "message": problem, "candidate": candidate, "control": None}
             return MetricReport(**members), False
@@ -138,10 +139,10 @@ def _metric(
     return MetricReport(**members), bool(whole.lacking)
 
 
-def _no_baseline(metric: Metric, baseline: Arm | None, min_samples: int) -> str:
+def _no_baseline(metric: Metric, baseline: Arm | None, min_samples: int, why: str) -> str:
     todo = "Until there is one, nothing can be called worse: check the queries for the hash that was live before."
     if baseline is None:
-        return f"There is no baseline. {todo}"
+        return " ".join(part for part in ("There is no baseline.", why, todo) if part)
     if metric.kind is Kind.Value:
         return ""
     needed = few(metric, baseline, baseline, min_samples)[1]

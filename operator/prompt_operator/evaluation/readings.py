@@ -53,8 +53,12 @@ class Reading:
 
     Arms hold samples with successes, samples with sum and sum_of_squares, or value, as read: nothing is computed. An
     arm that was not asked for is None. The problem is a sentence without any content of prompts or answers.
+
+    A control that was asked for, and that the source has no data of, is None and no problem: ``no_control`` is the
+    sentence that says so. A source that fails is a problem, whichever arm it fails for.
     """
 
     control: Arm | None = None
     candidate: Arm | None = None
     problem: str = ""
+    no_control: str = ""

@@ -108,3 +108,18 @@ async def test_a_metric_whose_baseline_is_frozen_needs_it_no_more_whatever_anoth
     assert [r["metrics"][0]["verdict"] for r in reports] == ["Failed", "Failed"]
     assert (reports[-1]["verdict"], reports[-1]["reason"]) == ("Failed", "Regressed")
     assert set(agents.asked) == {("a", "candidate"), ("b", "control"), ("b", "candidate")}
+
+
+async def test_a_baseline_nobody_knows_anything_of_is_told_as_such_beside_what_the_candidate_did():
+    agents = Agents()
+    agents.known = {("a", "candidate"): counts(1_000, 10)}
+    agents.forgotten_status = 200
+    async with serving(agents.answer) as url:
+        stand = Stand(watching(url, "a", consecutive_failures=1))
+        found = await stand.look()
+        assert (found["verdict"], found["reason"]) == ("Inconclusive", "NoBaseline")
+        assert "says nothing about control" in found["message"]
+        assert found["metrics"][0]["candidate"]["samples"] == 1_000
+        agents.forgotten_status = 503
+        failing = await stand.look()
+    assert (failing["verdict"], failing["reason"]) == ("Errored", "MetricErrored")

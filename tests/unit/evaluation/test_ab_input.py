@@ -34,6 +34,7 @@ DECIDED = (Verdict.Passed, Verdict.Failed)
     [
         (None, "Nothing was read"),
         (Reading(), "no counts of the candidate"),
+        (Reading(candidate=FINE, no_control="The query gave no data."), "The query gave no data"),
         (Reading(problem="The query gave two results instead of one."), "two results"),
         (Reading(problem="Timed out after 10 seconds.", control=FINE, candidate=FINE), "Timed out"),
         (both(None, FINE), "no counts of the control"),

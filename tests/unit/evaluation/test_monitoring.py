@@ -59,6 +59,17 @@ def test_without_a_baseline_it_says_so_and_goes_on_asking(baseline: Arm | None):
     assert of(found).control is not None
 
 
+def test_a_baseline_without_data_is_none_says_why_and_leaves_the_numbers_of_the_candidate():
+    report = watch(
+        monitored(consecutive_failures=1),
+        answered=Reading(candidate=counts(5000, 10), no_control="The query gave no data."),
+    )
+    assert (report.verdict, report.reason) == (Verdict.Inconclusive, MonitoringReason.NoBaseline)
+    assert "There is no baseline. The query gave no data. Until there is one" in report.message
+    found = of(report)
+    assert (found.control, found.candidate) == (None, counts(5000, 10))
+
+
 @pytest.mark.parametrize("baseline", [counts(math.nan, 1), counts(100, 200), counts(-5, 0), counts(100, None)])
 def test_a_baseline_that_cannot_be_counted_with_is_not_frozen(baseline: Arm):
     report = watch(monitored(), answered=both(baseline, counts(5000, 10)))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from prompt_operator.api.gates import Kind
 from prompt_operator.api.reports import Arm
-from prompt_operator.evaluation.sources.problem import SourceError
+from prompt_operator.evaluation.sources.problem import NoDataError, SourceError
 
 #: Which numbers a kind needs, by their names in JSON and in queries.
 #: The counts that others are a part of come last: read later, they are never the smaller for it.
@@ -41,11 +41,13 @@ def numbers_of(answer: Any, arm: str, kind: Kind, who: str) -> dict[str, float]:
     """Take one arm's numbers for a kind out of an answer: {"candidate": {"samples": 120, "successes": 90}, …}.
 
     Pure. Members that are not needed are not looked at. A SourceError names what is missing or is not a finite number;
-    true and false are no numbers, and neither is "12".
+    true and false are no numbers, and neither is "12". A NoDataError says that the arm is left out, null, or empty.
     """
     if not isinstance(answer, Mapping):
         raise SourceError(f"{who} gave no JSON object. It must have a member for each arm: control, candidate.")
     counts = answer.get(arm)
+    if counts is None or counts == {}:
+        raise NoDataError(f"{who} says nothing about {arm}: its answer needs an object of that name.")
     if not isinstance(counts, Mapping):
         raise SourceError(f"{who} says nothing about {arm}: its answer needs an object of that name.")
     found: dict[str, float] = {}
@@ -66,7 +68,7 @@ def finite(number: float, what: str, who: str) -> float:
     except OverflowError:
         value = math.inf
     if math.isnan(value):
-        raise SourceError(f"{who} gives {what} as NaN, as of 0 divided by 0: there is no data for it yet.")
+        raise NoDataError(f"{who} gives {what} as NaN, as of 0 divided by 0: there is no data for it yet.")
     if math.isinf(value):
         raise SourceError(f"{who} gives {what} as infinite, as of a division by 0.")
     return value

@@ -17,6 +17,10 @@ class SourceError(Exception):
     """
 
 
+class NoDataError(SourceError):
+    """The source is well and has no numbers of what was asked for: nothing was counted, or no longer is."""
+
+
 def shown(text: str, longest: int = LONGEST) -> str:
     """Return a text as one printable line of at most ``longest`` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: longest * 4]).split())

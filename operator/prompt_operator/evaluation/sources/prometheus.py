@@ -47,7 +47,7 @@ from yarl import URL
 from prompt_operator.api.gates import Kind, PrometheusSource
 from prompt_operator.evaluation.sources.arms import NUMBERS, finite, parse_json
 from prompt_operator.evaluation.sources.fetching import Answer, url_of
-from prompt_operator.evaluation.sources.problem import LONGEST_QUOTE, SourceError, shown
+from prompt_operator.evaluation.sources.problem import LONGEST_QUOTE, NoDataError, SourceError, shown
 
 #: Seconds between the time asked for and that of the result. Servers round it, and some shift it, by a second or so.
 STALE_AFTER: Final = 10.0
@@ -124,7 +124,7 @@ def _sample(data: dict[str, Any], who: str) -> Any:
     if kind != "vector" or not isinstance(result, list):
         raise SourceError(f"{who} gave a {shown(str(kind), 20)}. It must give one number: an instant vector or scalar.")
     if not result:
-        raise SourceError(f"{who} gave no data: no series matched, or none is scraped any longer.")
+        raise NoDataError(f"{who} gave no data: no series matched, or none is scraped any longer.")
     if len(result) > 1:
         raise SourceError(f"{who} gave more than one series. Make it one, for example with sum(…).")
     [row] = result

@@ -15,7 +15,7 @@ from prompt_operator.evaluation.sources.arms import arm_of, numbers_of, parse_js
 from prompt_operator.evaluation.sources.asking import Asker
 from prompt_operator.evaluation.sources.credentials import Credentials, ReadSecret
 from prompt_operator.evaluation.sources.fetching import Fetcher, url_of
-from prompt_operator.evaluation.sources.problem import SourceError, shown
+from prompt_operator.evaluation.sources.problem import NoDataError, SourceError, shown
 from prompt_operator.evaluation.sources.prometheus import endpoint_of, form_of, number_in, queries_of
 from prompt_operator.evaluation.sources.resolving import Lookup, system_lookup
 from prompt_operator.evaluation.sources.templates import fill_query, fill_url, values_of
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 RunJob = Callable[[LookAsked, Metric], Awaitable[Mapping[str, Any]]]
 T = TypeVar("T")
 Numbers = dict[str, float]
+#: By arm, what was read of it, or that there is nothing to read.
+Found = dict[str, Numbers | NoDataError]
 
 #: A reading ends within so many times its timeoutSeconds: credentials, a turn, an answer.
 _PATIENCE: Final = 3
@@ -67,19 +69,21 @@ class SourceReader:
         """Read one metric: within three times the timeoutSeconds of its source, of a Job a minute more than that."""
         asked = asked.about(metric)
         try:
-            numbers = await self._numbers(asked, metric)
+            found, no_control = _parted(await self._numbers(asked, metric))
         except SourceError as error:
             return Reading(problem=shown(str(error)))
         except Exception as error:
             # The text of an unforeseen error may hold anything, so it is for logs of the operator's, not for status.
             log.exception("unforeseen failure of a metric source", namespace=asked.namespace, name=asked.deployment)
             return Reading(problem=f"The source failed in an unforeseen way ({type(error).__name__}). See the logs.")
+        control = found.get(CONTROL)
         return Reading(
-            control=arm_of(numbers[CONTROL], asked.control.hash) if asked.control else None,
-            candidate=arm_of(numbers[CANDIDATE], asked.candidate.hash),
+            control=arm_of(control, asked.control.hash) if control and asked.control else None,
+            candidate=arm_of(found[CANDIDATE], asked.candidate.hash),
+            no_control=no_control,
         )
 
-    async def _numbers(self, asked: LookAsked, metric: Metric) -> dict[str, Numbers]:
+    async def _numbers(self, asked: LookAsked, metric: Metric) -> Found:
         """Return the numbers of each arm that was asked for, by its name."""
         match [s for s in (metric.source.prometheus, metric.source.http, metric.source.job) if s is not None]:
             case [JobSource() as job]:
@@ -101,7 +105,7 @@ class SourceReader:
                 f"The source gave nothing within {patience:g} s. See why it is slow, or set timeoutSeconds higher."
             ) from None
 
-    async def _of_prometheus(self, asked: LookAsked, kind: Kind, source: PrometheusSource) -> dict[str, Numbers]:
+    async def _of_prometheus(self, asked: LookAsked, kind: Kind, source: PrometheusSource) -> Found:
         """Run the queries: both arms at once, those of an arm one after the other, the inclusive count last.
 
         A scrape that is stored between two of them so adds to samples before it could add to successes.
@@ -112,18 +116,21 @@ class SourceReader:
             for arm, of in _arms(asked).items()
         }
 
-        async def read(arm: str, of: ArmAsked) -> Numbers:
+        async def read(arm: str, of: ArmAsked) -> Numbers | NoDataError:
             found: Numbers = {}
             for number, query in filled[arm].items():
                 form = form_of(query, of.at, source.timeout_seconds)
                 answer = await self._asker.ask(_who(asked), source, endpoint, form)
-                found[number] = number_in(answer, of.at, f"The query for {number} of {arm} at {_server(source)}")
+                try:
+                    found[number] = number_in(answer, of.at, f"The query for {number} of {arm} at {_server(source)}")
+                except NoDataError as nothing:
+                    return nothing
             return found
 
         arms = _arms(asked)
         return dict(zip(arms, await _all(*(read(arm, of) for arm, of in arms.items())), strict=True))
 
-    async def _of_http(self, asked: LookAsked, kind: Kind, source: HttpSource) -> dict[str, Numbers]:
+    async def _of_http(self, asked: LookAsked, kind: Kind, source: HttpSource) -> Found:
         """Ask once for both arms, of which {{hash}} is the candidate's; arms of different spans are asked for apart."""
         arms = _arms(asked)
         if len({(of.since, of.at) for of in arms.values()}) == 1:
@@ -133,7 +140,7 @@ class SourceReader:
 
     async def _ask_http(
         self, asked: LookAsked, kind: Kind, source: HttpSource, arms: tuple[str, ...], about: ArmAsked
-    ) -> dict[str, Numbers]:
+    ) -> Found:
         values = values_of(asked, about, "")
         del values["arm"]  # one answer is about both
         url = url_of(fill_url(source.url, values))
@@ -142,18 +149,33 @@ class SourceReader:
         if answer.status != _OK:
             raise SourceError(f"{who} answered {answer.status}, not 200. See its logs, and bearerToken.")
         said = parse_json(answer.body, who)
-        return {arm: numbers_of(said, arm, kind, who) for arm in arms}
+        return {arm: _numbers_of(said, arm, kind, who) for arm in arms}
 
-    async def _of_job(self, asked: LookAsked, metric: Metric) -> dict[str, Numbers]:
+    async def _of_job(self, asked: LookAsked, metric: Metric) -> Found:
         """Have the Job run once for both arms."""
         said = await self._run_job(asked, metric)
-        return {arm: numbers_of(said, arm, metric.kind, _JOB) for arm in _arms(asked)}
+        return {arm: _numbers_of(said, arm, metric.kind, _JOB) for arm in _arms(asked)}
 
 
 def _arms(asked: LookAsked) -> dict[str, ArmAsked]:
     """Return the arms that are asked for, by their names."""
     control = {CONTROL: asked.control} if asked.control else {}
     return {**control, CANDIDATE: asked.candidate}
+
+
+def _numbers_of(said: Any, arm: str, kind: Kind, who: str) -> Numbers | NoDataError:
+    try:
+        return numbers_of(said, arm, kind, who)
+    except NoDataError as nothing:
+        return nothing
+
+
+def _parted(found: Found) -> tuple[dict[str, Numbers], str]:
+    """Return the numbers there are, and why there are none of the control; without any of the candidate, raise that."""
+    if isinstance(nothing := found[CANDIDATE], NoDataError):
+        raise nothing
+    why = next((shown(str(one)) for one in found.values() if isinstance(one, NoDataError)), "")
+    return {arm: one for arm, one in found.items() if not isinstance(one, NoDataError)}, why
 
 
 def _who(asked: LookAsked) -> Asking:

@@ -68,7 +68,9 @@ async def test_one_answer_gives_the_numbers_of_both_arms(kind: str, members: tup
         ("true", "gave no JSON object"),
         ({"control": {"samples": 1, "successes": 1}}, "says nothing about candidate"),
         ({**BOTH, "candidate": [1, 2]}, "says nothing about candidate"),
-        ({**BOTH, "control": None}, "says nothing about control"),
+        ({**BOTH, "control": [1, 2]}, "says nothing about control"),
+        ({**BOTH, "candidate": None}, "says nothing about candidate"),
+        ({}, "says nothing about candidate"),
         ({**BOTH, "control": {"samples": 1}}, "does not give successes of control, which a Proportion needs"),
         ({**BOTH, "control": {"samples": None, "successes": 1}}, "does not give samples of control"),
         (
@@ -94,6 +96,16 @@ async def test_what_is_not_the_numbers_asked_for_is_a_problem(said: Any, problem
     got = await read(said)
     assert problem in got.problem
     assert (got.control, got.candidate) == (None, None)
+
+
+@pytest.mark.parametrize("control", [{}, None, "left out"])
+async def test_a_control_without_data_is_none_and_takes_nothing_from_the_candidate(control: Any):
+    said = {k: v for k, v in BOTH.items() if k != "control"} | ({} if control == "left out" else {"control": control})
+    for got in (await read(said), await read_job(lambda *_: asyncio.sleep(0, said))):
+        assert (got.problem, got.control) == ("", None)
+        assert got.candidate is not None
+        assert got.candidate.as_json() == {"hash": CANDIDATE_HASH, "samples": 30, "successes": 24}
+        assert got.no_control.endswith(" says nothing about control: its answer needs an object of that name.")
 
 
 async def test_what_a_broken_answer_says_is_not_repeated():
@@ -161,8 +173,8 @@ async def test_a_job_is_run_once_for_both_arms_and_its_object_read_as_that_of_an
 @pytest.mark.parametrize(
     ("said", "problem"),
     [
-        ({}, "The Job says nothing about control: its answer needs an object of that name."),
-        ({"control": {"samples": float("nan"), "successes": 1}, "candidate": {}}, "The Job gives samples of control"),
+        ({}, "The Job says nothing about candidate: its answer needs an object of that name."),
+        ({"candidate": {"samples": float("nan"), "successes": 1}}, "The Job gives samples of candidate as NaN"),
         ("text", "The Job gave no JSON object."),
         (None, "The Job gave no JSON object."),
     ],

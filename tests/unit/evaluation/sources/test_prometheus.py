@@ -134,6 +134,42 @@ async def test_what_is_not_exactly_one_number_of_this_moment_is_a_problem(said: 
     assert "The query for value of candidate at 127.0.0.1" in got.problem
 
 
+async def read_one_empty(arm: str, said: Any, status: int = 200) -> Reading:
+    """Read both arms of a server that says this of one, and numbers of the other."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if f'arm="{arm}"' in str((await request.post())["query"]):
+            return web.json_response(said, status=status)
+        return web.json_response(vector(sample("7")))
+
+    async with reading() as reader, serving(answer) as url:
+        wanted = prometheus(url, "Proportion")
+        return await reader.read(asked(wanted), wanted)
+
+
+@pytest.mark.parametrize(("said", "why"), [(vector(), "gave no data"), (vector(sample("NaN")), "no data for it yet")])
+async def test_a_control_without_data_takes_nothing_from_the_candidate(said: Any, why: str):
+    got = await read_one_empty("control", said)
+    assert (got.problem, got.control) == ("", None)
+    assert got.candidate is not None
+    assert got.candidate.as_json() == {"hash": CANDIDATE_HASH, "samples": 7, "successes": 7}
+    assert "The query for successes of control" in got.no_control
+    assert why in got.no_control
+
+
+async def test_a_candidate_without_data_is_a_problem():
+    got = await read_one_empty("candidate", vector())
+    assert "The query for successes of candidate" in got.problem
+    assert (got.control, got.candidate, got.no_control) == (None, None, "")
+
+
+@pytest.mark.parametrize(("said", "status"), [({}, 503), ({"status": "error"}, 400), (vector(sample("many")), 200)])
+async def test_a_source_that_fails_for_the_control_is_a_problem_and_not_one_without_data(said: Any, status: int):
+    got = await read_one_empty("control", said, status)
+    assert "of control at 127.0.0.1" in got.problem
+    assert (got.control, got.candidate, got.no_control) == (None, None, "")
+
+
 async def test_html_is_told_from_an_answer():
     got = await read("<html>Log in</html>", content_type="text/html")
     assert "answered with text/html, not as a Prometheus does" in got.problem
