@@ -44,8 +44,9 @@ _ENDING_IN_IPV4: Final = tuple(
     ipaddress.IPv6Network(network)
     for network in ("::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "::/96")  # RFC 4291, 2765, 6052, 4291
 )
-#: Plain HTTP carries a token only to names of these forms, or to private addresses.
-_SERVICE: Final = ".svc"
+#: Plain HTTP carries a token only to names that end so, or to private addresses. Whoever has a domain makes what stands
+#: before it, so a ".svc." in the middle says nothing.
+_SERVICES: Final = (".svc", ".svc.cluster.local")
 
 
 def embedded(address: Address) -> Address:
@@ -101,13 +102,14 @@ class AddressRules:
 def keeps_plain_http_inside(host: str) -> bool:
     """Tell whether plain HTTP to a host stays where a token may be seen: in the cluster, by its name or address.
 
-    Names of Services as the cluster's DNS has them in full (*.svc, *.svc.*), localhost, and addresses that are private,
-    shared (RFC 6598, which some clusters have for pods) or loopback.
+    Names of Services as the cluster's DNS has them (*.svc, *.svc.cluster.local), localhost, and addresses that are
+    private, shared (RFC 6598, which some clusters have for pods) or loopback. A cluster with another domain takes the
+    former.
     """
     try:
         address = embedded(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
         name = host.rstrip(".").lower()
-        return name == "localhost" or name.endswith(_SERVICE) or f"{_SERVICE}." in name
+        return name == "localhost" or name.endswith(_SERVICES)
     shared = isinstance(address, ipaddress.IPv4Address) and address in ipaddress.IPv4Network("100.64.0.0/10")
     return address.is_private or shared
