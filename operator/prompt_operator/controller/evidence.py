@@ -67,7 +67,12 @@ class Evidence:
         self._looking[deployment].add(name)
 
     def end_look(self, deployment: _Deployment, look: Look | None, name: str) -> None:
-        """Take in what a look found, if anything. Of each deployment only the newest two ids are of interest."""
+        """Take in what a look found, if anything. Of each deployment only the newest two ids are of interest.
+
+        A look that is not under way, as of a deployment that is gone since it began, is ignored.
+        """
+        if name not in self._looking.get(deployment, ()):
+            return
         self._looking[deployment].discard(name)
         if not self._looking[deployment]:
             del self._looking[deployment]
@@ -80,7 +85,7 @@ class Evidence:
 
     def forget(self, deployment: _Deployment) -> None:
         """Forget what this process noted of a deployment that is gone."""
-        for kept in (self._outcomes, self._setbacks, self._looks):
+        for kept in (self._outcomes, self._setbacks, self._looks, self._looking):
             kept.pop(deployment, None)
 
     def of(self, deployment: _Deployment, uid: str) -> Mapping[str, Any]:

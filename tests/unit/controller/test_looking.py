@@ -14,6 +14,7 @@ from prompt_operator.controller.looking import Looker
 from prompt_operator.controller.store import Store
 from prompt_operator.evaluation.sources.reader import SourceReader
 from prompt_operator.lifecycle.actions import Span, TakeLook
+from prompt_operator.lifecycle.observed import Look
 from tests.support.waiting import DEADLINE
 from tests.unit.controller import objects
 from tests.unit.evaluation.sources.places import CANDIDATE_HASH, CONTROL_HASH, LOOPBACK, Secrets, no_job, serving
@@ -123,3 +124,16 @@ async def test_a_baseline_nobody_knows_anything_of_is_told_as_such_beside_what_t
         agents.forgotten_status = 503
         failing = await stand.look()
     assert (failing["verdict"], failing["reason"]) == ("Errored", "MetricErrored")
+
+
+def test_a_look_that_ends_after_its_deployment_is_gone_leaves_nothing_behind():
+    store = Store(ContentCache(1000), lambda _key: None)
+    store.put("promptdeployments", objects.deployment(1))
+    store.evidence.begin_look(("ns", "support"), "watch")
+    store.remove("promptdeployments", "ns", "support", "u1")
+    store.end_look("ns", "support", "watch", Look("watch", {"verdict": "Failed"}))
+    store.put("promptdeployments", objects.deployment(2, uid="u2"))
+    namesake = store.observed("ns", "support")
+    assert namesake is not None
+    assert (namesake.looks, namesake.looking) == ({}, frozenset())
+    assert store.evidence._looks == store.evidence._looking == {}
