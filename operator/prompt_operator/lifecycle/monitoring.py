@@ -76,7 +76,9 @@ def regression_report(case: Case, revision: Revision) -> dict[str, Any]:
     if watch is None or recorded.get("verdict") == Verdict.Failed:
         return recorded
     if recorded.get("id") != watch.id:
-        if case.now >= watch.ends:  # monitoring that is edited or added when its time is over asks about the past
+        # Monitoring that is edited or added when its time is over asks about the past. What went live just before the
+        # operator was down for longer than that is looked at once, late.
+        if case.now >= watch.ends and case.is_recorded(revision.number):
             return recorded if recorded.get("endedTime") else _begun(watch, _TOO_LATE) | {"endedTime": watch.ends_at}
         recorded = _begun(watch, "It is watched; no look was taken yet.")
     look = case.observed.looks.get(watch.id)

@@ -37,6 +37,21 @@ def test_monitoring_that_is_changed_long_after_its_time_was_over_takes_nothing_b
     assert world.decide(("deployment", "support")).look_again_after is None
 
 
+@pytest.mark.parametrize(("verdict", "live"), [(Verdict.Failed, "A"), (Verdict.Passed, "B")])
+def test_what_went_live_just_before_the_operator_was_down_for_all_of_its_time_is_looked_at(verdict, live) -> None:
+    world = begin("A")
+    world.watch("support", consecutiveFailures=1)
+    world.edit("support", "B")
+    while world.live("support") != "B":
+        world.step(("deployment", "support"))
+    world.pass_time(30 * 86400)
+    world.verdict = lambda _: verdict
+    world.settle()
+    assert world.live("support") == live
+    first = next(r for r in world.revisions.values() if r.number == 2)
+    assert (first.status["regressionMetric"]["looks"], first.status["regressionMetric"]["verdict"]) == (1, verdict)
+
+
 def test_monitoring_that_is_made_longer_goes_on(world: World) -> None:
     world.verdict = lambda _: Verdict.Passed
     world.pass_time(3600)
