@@ -90,9 +90,8 @@ class World(Evidence):
     def _planned(self, name: str, row: Mapping[str, Any]) -> PlannedRollback:
         rollback = self.rollbacks[name]
         reason, by = str(rollback.spec.get("reason") or ""), self.requested_by(rollback)
-        return PlannedRollback(
-            name, rollback.uid, row["fromHash"], row["toHash"], row["revision"], reason, by, row["rejectedRevision"]
-        )
+        rejects = row.get("rejectedRevision") or 0
+        return PlannedRollback(name, rollback.uid, row["fromHash"], row["toHash"], row["revision"], reason, by, rejects)
 
     def all_keys(self) -> list[Key]:
         return [("deployment", n) for n in self.deployments] + [("rollback", n) for n in self.rollbacks]

@@ -76,8 +76,8 @@ class RollbackOfOne(ApiModel):
     from_version: Label = Field(default="", description="Version label of what was live.")
     to_version: Label = Field(default="", description="Version label of what goes live.")
     revision: int = Field(default=0, description="The rollback revision; 0 where nothing is to be done.")
-    rejected_revision: int = Field(
-        default=0, description="Candidate under test that is rejected, with nothing else done; 0 for none."
+    rejected_revision: int | None = Field(
+        default=None, description="Candidate under test that is rejected, with nothing else done."
     )
     result: Line = Field(
         default="", description="Pending, Succeeded, Gone (deleted meanwhile), or Unchanged with the reason."
