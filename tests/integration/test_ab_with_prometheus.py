@@ -42,8 +42,8 @@ class World:
 
     def metric(self, selector: str, margin: float = 0.0, **more: Any) -> Json:
         def increase(matching: str) -> str:
-            alive = f"and on() count(prompt_requests_total{{{selector}}})"
-            return f"sum(increase(prompt_requests_total{{{matching}}}[{{{{window}}}}])) {alive}"
+            alive = f"and on() count(prompt_sessions_total{{{selector}}})"
+            return f"sum(increase(prompt_sessions_total{{{matching}}}[{{{{window}}}}])) {alive}"
 
         source = {
             "address": f"http://{self.prometheus.address}",

@@ -54,6 +54,7 @@ def with_tests(*given: Json) -> Json:
 ONE_PRIMARY = "takes exactly one metric with the role Primary"
 ONE_SOURCE = "takes exactly one of prometheus, http and job"
 QUERIES = "a Proportion needs the queries samples and successes; a Mean samples, sum and sumOfSquares; a Value value"
+NO_ARM = "a query of monitoring selects by {{hash}} alone, not by {{arm}} or {{experiment}}"
 MARGIN = "a Guardrail needs a margin above 0: no amount of data shows that something is not worse at all"
 SMOKE = {"name": "smoke", "cronJobName": "smoke"}
 
@@ -98,6 +99,9 @@ SMOKE = {"name": "smoke", "cronJobName": "smoke"}
         (watching(metric("a"), metric("a")), 'metrics: duplicate entries for key [name="a"]'),
         (watching(metric(source={"http": HTTP, "job": {"cronJobName": "j"}})), ONE_SOURCE),
         (watching(metric(source=queries(samples="up"))), QUERIES),
+        (watching(metric(source=queries(samples="up", successes='a{arm="{{arm}}"}'))), NO_ARM),
+        (watching(metric(source=queries(samples='a{e="{{ experiment }}"}', successes="up"))), NO_ARM),
+        (watching(metric(kind="Value", source=queries(value='a{arm="{{\tarm}}"}'))), NO_ARM),
         (watching(consecutiveFailures=0), "spec.monitoring.consecutiveFailures"),
         (watching(significance=0), "significance must be at least 0.0001"),
         (watching(intervalSeconds=0), "spec.monitoring.intervalSeconds"),
@@ -148,7 +152,7 @@ EVERYTHING = {
             "significance": 0.01,
             "onInconclusive": "Hold",
             "metrics": [
-                metric(),
+                metric(source=queries(samples='a{arm="{{arm}}"}', successes='b{e="{{experiment}}"}')),
                 guardrail("latency", kind="Mean", direction="LowerIsBetter", source={"http": HTTP}),
                 guardrail("cost", kind="Value", source=queries(value="avg(cost)")),
                 guardrail("graded", source={"job": {"cronJobName": "grader", "timeoutSeconds": 60}}),

@@ -33,12 +33,12 @@ pytestmark = pytest.mark.integration
 
 SELECTOR = 'namespace="{{namespace}}",deployment="{{deployment}}",hash="{{hash}}",arm="{{arm}}"'
 SAMPLES = (
-    f"sum(increase(prompt_requests_total{{{SELECTOR}}}[{{{{window}}}}])) "
-    f"and on() count(prompt_requests_total{{{SELECTOR}}})"
+    f"sum(increase(prompt_sessions_total{{{SELECTOR}}}[{{{{window}}}}])) "
+    f"and on() count(prompt_sessions_total{{{SELECTOR}}})"
 )
 SUCCESSES = (
-    f'sum(increase(prompt_requests_total{{{SELECTOR},outcome="ok"}}[{{{{window}}}}])) '
-    f"and on() count(prompt_requests_total{{{SELECTOR}}})"
+    f'sum(increase(prompt_sessions_total{{{SELECTOR},outcome="ok"}}[{{{{window}}}}])) '
+    f"and on() count(prompt_sessions_total{{{SELECTOR}}})"
 )
 ARMS = {"control": CONTROL_HASH, "candidate": CANDIDATE_HASH}
 
@@ -62,13 +62,13 @@ class World:
         return datetime.now(UTC)
 
     def scraped(self, deployment: str, series: int) -> None:
-        query = f'count(prompt_requests_total{{deployment="{deployment}"}})'
+        query = f'count(prompt_sessions_total{{deployment="{deployment}"}})'
         eventually(lambda: self.prometheus.value(query) == series, what=f"{series} series of {deployment} are scraped")
 
     def counted(self, deployment: str, arm: str, total: float, *agents: str) -> None:
         """Wait until the last scrape of these agents says that they have this total."""
         jobs = "|".join(agents)
-        query = f'sum(prompt_requests_total{{deployment="{deployment}",arm="{arm}",job=~"{jobs}"}})'
+        query = f'sum(prompt_sessions_total{{deployment="{deployment}",arm="{arm}",job=~"{jobs}"}})'
         eventually(lambda: self.prometheus.value(query) == total, what=f"{arm} of {deployment} is {total}")
 
     def metric(self, kind: str = "Proportion", **queries: str) -> Metric:

@@ -301,6 +301,9 @@ SPECS: dict[str, Json] = {
         "decisions": [{"by": "a", "hash": "sha256:" + "0" * 64, "verdict": "Reject"}],
     },
     "good prometheus": {"monitoring": {"metrics": [METRIC | {"source": {"prometheus": PROM}}]}},
+    "tested by arm": {"gates": {"abTest": {"metrics": [METRIC | {"source": {"prometheus": PROM | {"samples": "a{b='{{arm}}'}"}}}]}}},
+    "watched by arm": {"monitoring": {"metrics": [METRIC | {"source": {"prometheus": PROM | {"samples": "a{b='{{arm}}'}"}}}]}},
+    "watched by experiment": {"monitoring": {"metrics": [METRIC | {"source": {"prometheus": PROM | {"successes": "{{ experiment }}"}}}]}},
     "no source": {"monitoring": {"metrics": [METRIC | {"source": {}}]}},
     "two sources": {"monitoring": {"metrics": [METRIC | {"source": {"prometheus": PROM, "job": {"cronJobName": "c"}}}]}},
     "no samples": {"monitoring": {"metrics": [METRIC | {"source": {"prometheus": {"address": "http://p", "successes": "b"}}}]}},
@@ -347,4 +350,4 @@ def test_lint_and_the_api_server_agree_on_gates(user: User, prompt: Plugin, tmp_
         except KubectlError:
             taken[name] = False
     assert linted == taken
-    assert {name for name, good in taken.items() if good} == {"good", "good prometheus"}
+    assert {name for name, good in taken.items() if good} == {"good", "good prometheus", "tested by arm"}

@@ -11,7 +11,7 @@ LABELS = ("namespace", "deployment", "hash", "arm")
 
 
 class AgentExporter:
-    """Counts requests by outcome, and the seconds they took, for each arm of an experiment."""
+    """Counts sessions by outcome, and the seconds they took, for each arm of an experiment."""
 
     def __init__(self) -> None:
         self._start_anew()
@@ -31,8 +31,8 @@ class AgentExporter:
 
     def _start_anew(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter("prompt_requests", "Requests.", [*LABELS, "outcome"], registry=self._registry)
-        self._seconds = Summary("prompt_seconds", "Seconds of requests.", LABELS, registry=self._registry)
+        self._sessions = Counter("prompt_sessions", "Sessions.", [*LABELS, "outcome"], registry=self._registry)
+        self._seconds = Summary("prompt_seconds", "Seconds of sessions.", LABELS, registry=self._registry)
         self._squares = Counter("prompt_seconds_squared", "Squares of them.", LABELS, registry=self._registry)
 
     def restart(self) -> None:
@@ -49,14 +49,14 @@ class AgentExporter:
     def begin(self, **labels: str) -> None:
         """Make the counters of an arm at 0, as an agent does that reads experiment.json."""
         for outcome in ("ok", "error"):
-            self._requests.labels(**labels, outcome=outcome)
+            self._sessions.labels(**labels, outcome=outcome)
         self._seconds.labels(**labels)
         self._squares.labels(**labels)
 
     def count(self, ok: int = 0, error: int = 0, seconds: float = 0.5, **labels: str) -> None:
-        """Answer requests."""
-        self._requests.labels(**labels, outcome="ok").inc(ok)
-        self._requests.labels(**labels, outcome="error").inc(error)
+        """End sessions."""
+        self._sessions.labels(**labels, outcome="ok").inc(ok)
+        self._sessions.labels(**labels, outcome="error").inc(error)
         for _ in range(ok + error):
             self._seconds.labels(**labels).observe(seconds)
             self._squares.labels(**labels).inc(seconds**2)

@@ -128,6 +128,17 @@ _METRIC_RULES: Final = [
         "a Proportion needs the queries samples and successes; a Mean samples, sum and sumOfSquares; a Value value",
     ),
 ]
+#: What is counted outside of an experiment has neither, so that such a query would match nothing, for ever.
+_NO_ARM_RULES: Final = [
+    _rule(
+        f"!has({_ASKED}) || "
+        + " && ".join(
+            f"(!has({_ASKED}.{name}) || !{_ASKED}.{name}.matches('[{{][{{]\\\\s*(arm|experiment)\\\\s*[}}][}}]'))"
+            for name in ("samples", "successes", "sum", "sumOfSquares", "value")
+        ),
+        "a query of monitoring selects by {{hash}} alone, not by {{arm}} or {{experiment}}, which only an A/B test has",
+    )
+]
 _PRIMARIES: Final = "self.metrics.filter(m, !has(m.role) || m.role == 'Primary')"
 #: A minimum between whole numbers does not hold for whole numbers: the API server cuts it off to compare.
 _SIGNIFICANCE_RULE: Final = _rule("self.significance >= 0.0001", "significance must be at least 0.0001")
@@ -156,6 +167,8 @@ def _with_gate_rules(spec: Json) -> Json:
         metrics = owner["properties"]["metrics"] = _without_defaults(owner["properties"]["metrics"])
         metrics["items"]["x-kubernetes-validations"] = _METRIC_RULES
         metrics["items"]["properties"]["source"]["x-kubernetes-validations"] = [_SOURCE_RULE]
+    watched = monitoring["properties"]["metrics"]["items"]
+    watched["x-kubernetes-validations"] = [*_METRIC_RULES, *_NO_ARM_RULES]
     decisions = spec["properties"]["decisions"] = _without_defaults(spec["properties"]["decisions"])
     decisions["items"]["required"] = ["by", "hash", "verdict"]
     return spec

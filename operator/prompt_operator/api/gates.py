@@ -84,12 +84,17 @@ class PrometheusSource(Access):
 
     Each query is run for each arm, and must give exactly one number. In it {{hash}}, {{deployment}}, {{namespace}},
     {{agent}}, {{window}}, {{arm}} and {{experiment}} are filled in; window is the time since the test began, as 3600s.
-    For example sum(increase(prompt_requests_total{hash="{{hash}}",arm="{{arm}}"}[{{window}}])). Agents make their
-    counters at 0 for both arms before they count, since what a counter begins with is not seen as an increase.
     """
 
     address: Url = Field(description="URL of the server, such as http://prometheus.monitoring.svc:9090.")
-    samples: Query = Field(default="", description="Query for the number of samples. Not for a Value.")
+    samples: Query = Field(
+        default="",
+        description="Query for the number of samples, which are sessions. Not for a Value. In an A/B test, for example "
+        'sum(increase(prompt_sessions_total{experiment="{{experiment}}",arm="{{arm}}"}[{{window}}])). In monitoring '
+        'select by hash alone, sum(increase(prompt_sessions_total{hash="{{hash}}"}[{{window}}])): sessions outside of '
+        "an A/B test have no arm and no experiment, so neither may stand there. Agents make their counters at 0 for "
+        "both arms before they count, since what a counter begins with is not seen as an increase.",
+    )
     successes: Query = Field(default="", description="Query for how many of them succeeded, for a Proportion.")
     sum: Query = Field(default="", description="Query for the sum of the values, for a Mean.")
     sum_of_squares: Query = Field(default="", description="Query for the sum of their squares, for a Mean.")
@@ -118,7 +123,12 @@ class JobSource(ApiModel):
 class Source(ApiModel):
     """Where the numbers of a metric come from: exactly one of these."""
 
-    prometheus: PrometheusSource | None = Field(default=None, description="From a Prometheus.")
+    prometheus: PrometheusSource | None = Field(
+        default=None,
+        description="From a Prometheus. Each query is run for each arm, and must give exactly one number. In it "
+        "{{hash}}, {{deployment}}, {{namespace}}, {{agent}} and {{window}} are filled in, and in an A/B test {{arm}} "
+        "and {{experiment}}; window is the time since it began, as 3600s.",
+    )
     http: HttpSource | None = Field(default=None, description="From an HTTP endpoint.")
     job: JobSource | None = Field(default=None, description="From a Job.")
 
@@ -167,7 +177,10 @@ class TestGate(ApiModel):
 
 
 class AbTest(ApiModel):
-    """The candidate beside the live prompt, on a share of the sessions, until the numbers tell which is better."""
+    """The candidate beside the live prompt, on a share of the sessions, until the numbers tell which is better.
+
+    Requests of one session depend on each other, so that neither the split nor the error rate would hold for them.
+    """
 
     candidate_weight: int = Field(
         default=20, ge=1, le=99, description="Percent of the sessions that get the candidate."
@@ -207,7 +220,10 @@ class Gates(ApiModel):
     tests: list[TestGate] | None = Field(
         default=None, max_length=16, description="Tests, run as Jobs.", json_schema_extra=_MAP_BY_NAME
     )
-    ab_test: AbTest | None = Field(default=None, description="An A/B test against the live version.")
+    ab_test: AbTest | None = Field(
+        default=None,
+        description="An A/B test against the live version. Each session counts once, however many requests it has.",
+    )
     approvals: Approvals | None = Field(default=None, description="Approvals by people, given in spec.decisions.")
 
 
@@ -234,7 +250,9 @@ class Monitoring(ApiModel):
     metrics: list[Metric] = Field(
         min_length=1,
         max_length=16,
-        description="What is watched. It has regressed when one is worse by more than its margin, whatever its role.",
+        description="What is watched. It has regressed when one is worse by more than its margin, whatever its role. "
+        "Queries select by {{hash}} alone, since what is counted outside of an A/B test has no {{arm}} and no "
+        "{{experiment}}.",
         json_schema_extra=_MAP_BY_NAME,
     )
 

@@ -172,6 +172,16 @@ PROBLEMS = [
         9,
         "exactly one of prometheus, http, job",
     ),
+    (
+        'version: "1"',
+        (
+            "monitoring:\n    metrics:\n      - name: m\n        source:\n          prometheus:\n"
+            "            address: http://prometheus.monitoring.svc\n            successes: b\n"
+            "            samples: 'a{arm=\"{{ arm }}\"}'"
+        ),
+        13,
+        "samples: {{arm}} is for A/B tests only; in monitoring, select by {{hash}} alone.",
+    ),
     ('version: "1"', "decisions:\n    - {by: a, hash: abc, verdict: Maybe}", 7, "spec.decisions.0.verdict:"),
     ("v1alpha1", "v1alpha9", 1, "write promptoperator.io/v1alpha1"),
 ]

@@ -4,7 +4,7 @@ Run as ``python -m prompt_operator.cli.demo.agents``. It reads by watching Confi
 be no kubelet to mount them; listens on loopback only, at a port that it prints as ``{"port": N}``; and ends by itself
 after a time. There are
 
-- ``/metrics``: prompt_requests_total{namespace, deployment, hash, arm, experiment, outcome}, for Prometheus;
+- ``/metrics``: prompt_sessions_total{namespace, deployment, hash, arm, experiment, outcome}, for Prometheus;
 - ``/experiments/DEPLOYMENT/ID``: both arms of an A/B test, for an ``http`` source of ``abTest``;
 - ``/live/DEPLOYMENT/HASH``: the live prompt, or the one before it, for an ``http`` source of ``monitoring``.
 """
@@ -53,7 +53,7 @@ class Agents(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Yield all counters, as the client library asks for them."""
-        family = CounterMetricFamily("prompt_requests", "Sessions by how they ended.", labels=LABELS)
+        family = CounterMetricFamily("prompt_sessions", "Sessions by how they ended.", labels=LABELS)
         for agent in self._agents.values():
             for s, counts in agent.counts.items():
                 for outcome, count in counts.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ _NEEDED: Final = {
     "Mean": ("samples", "sum", "sumOfSquares"),
     "Value": ("value",),
 }
+_QUERIES: Final = ("samples", "successes", "sum", "sumOfSquares", "value")
+_OF_EXPERIMENTS: Final = re.compile(r"\{\{\s*(arm|experiment)\s*\}\}")
 #: As the models have them, for those that are left out.
 _MIN_SECONDS: Final = 3600
 _MAX_SECONDS: Final = 7 * 86400
@@ -32,6 +35,7 @@ def gate_problems(spec: Json) -> Iterator[Problem]:
     monitoring = spec.get("monitoring")
     if isinstance(monitoring, Mapping):
         yield from _metrics(monitoring, ("spec", "monitoring"))
+        yield from _arms(monitoring, ("spec", "monitoring"))
     yield from _repeated(spec.get("decisions"), "by", ("spec", "decisions"))
     for place, word in _dicts(spec.get("decisions")):
         if word.get("by") == "":
@@ -76,6 +80,19 @@ def _metrics(owner: Json, at: Keys) -> Iterator[Problem]:
             missing = [query for query in _NEEDED[kind] if prometheus.get(query) in (None, "")]
             if missing:
                 yield (*where, "prometheus"), f"a {kind} needs the queries {' and '.join(missing)}, too."
+
+
+def _arms(monitoring: Json, at: Keys) -> Iterator[Problem]:
+    """Find queries that what is counted outside of an A/B test can never match."""
+    for place, metric in _dicts(monitoring.get("metrics")):
+        prometheus = _dict(_dict(metric.get("source")).get("prometheus"))
+        for name in _QUERIES:
+            query = prometheus.get(name)
+            if isinstance(query, str) and (found := _OF_EXPERIMENTS.search(query)):
+                yield (
+                    (*at, "metrics", place, "source", "prometheus", name),
+                    f"{{{{{found[1]}}}}} is for A/B tests only; in monitoring, select by {{{{hash}}}} alone.",
+                )
 
 
 def _repeated(items: Any, key: str, at: Keys) -> Iterator[Problem]:

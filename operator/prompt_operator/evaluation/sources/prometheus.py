@@ -1,16 +1,18 @@
 """Numbers of a Prometheus, by instant queries of its HTTP API.
 
-**Queries.** An agent counts what it did by the prompt it did it with, for example
+**Queries.** An agent counts sessions, each once however many requests it has, by the prompt it had, for example
 
-    prompt_requests_total{namespace, deployment, hash, arm, outcome="ok" | "error"}
+    prompt_sessions_total{namespace, deployment, hash, arm, experiment, outcome="ok" | "error"}
 
-and the queries of a Proportion are then, with SELECTOR =
-``namespace="{{namespace}}",deployment="{{deployment}}",hash="{{hash}}",arm="{{arm}}"``
+and the queries of a Proportion are then, in an A/B test with SELECTOR =
+``namespace="{{namespace}}",deployment="{{deployment}}",hash="{{hash}}",arm="{{arm}}"``, and in monitoring with SELECTOR
+= ``namespace="{{namespace}}",deployment="{{deployment}}",hash="{{hash}}"``, since outside of an A/B test nothing has an
+arm,
 
-    samples:   sum(increase(prompt_requests_total{SELECTOR}[{{window}}]))
-                 and on() count(prompt_requests_total{SELECTOR})
-    successes: sum(increase(prompt_requests_total{SELECTOR,outcome="ok"}[{{window}}]))
-                 and on() count(prompt_requests_total{SELECTOR})
+    samples:   sum(increase(prompt_sessions_total{SELECTOR}[{{window}}]))
+                 and on() count(prompt_sessions_total{SELECTOR})
+    successes: sum(increase(prompt_sessions_total{SELECTOR,outcome="ok"}[{{window}}]))
+                 and on() count(prompt_sessions_total{SELECTOR})
 
 A Mean has ``samples`` and ``sum`` from the ``_count`` and ``_sum`` of a histogram or summary, and ``sumOfSquares`` from
 a counter of its own that is increased by the square of each value. ``increase`` survives restarts of agents (a counter
