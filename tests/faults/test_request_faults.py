@@ -16,6 +16,7 @@ from tests.faultproxy.rules import RequestAction
 from tests.faults.api import Api
 from tests.faults.scenarios import SCENARIOS, Point, Scenario
 from tests.faults.stage import Reference, Stage, Write, stage
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -74,6 +75,21 @@ def test_a_write_that_fails_once_changes_nothing_in_the_end(scenario: Scenario, 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         failures = [failure for failure in pool.map(play, cases) if failure]
     assert not failures, f"{len(failures)} of {len(cases)} faults:\n" + "\n\n".join(failures)
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_an_agent_rollback_that_keeps_failing_is_told_of_until_it_is_made(disturbed: Stage, status: int):
+    scenario = next(s for s in SCENARIOS if s.name == "rejection of what is live")
+    reference = disturbed.reference(scenario)
+    point = disturbed.point(scenario)
+    made = Match(method="POST", resource="agentrollbacks", where=lambda r: point.owns(r.resource.name), every=True)
+    fault = disturbed.proxy.arm(Fault(match=made, action=respond(status)))
+    scenario.act(point)
+    eventually(lambda: "cannot be made, and is tried again" in str(point.read()["status"]), what="it is told of")
+    held = point.api.read("configmaps", point.namespace, f"{point.prefix}-prompt")
+    assert held["data"]["prompt.txt"] == "two"
+    fault.disarm()
+    disturbed.check_end(point, reference.state)
 
 
 def disturb(stage: Stage, scenario: Scenario, reference: Reference, write: Write, trouble: Trouble) -> None:

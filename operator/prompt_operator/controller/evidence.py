@@ -23,6 +23,7 @@ class Evidence:
         self._job_names: dict[tuple[str, str], _Deployment] = {}
         self._outcomes: defaultdict[_Deployment, dict[str, TestOutcome]] = defaultdict(dict)
         self._setbacks: defaultdict[_Deployment, dict[str, Setback]] = defaultdict(dict)
+        self._failed_once: defaultdict[_Deployment, dict[str, bool]] = defaultdict(dict)
         self._looks: defaultdict[_Deployment, dict[str, Look]] = defaultdict(dict)
         self._looking: defaultdict[_Deployment, set[str]] = defaultdict(set)
 
@@ -36,7 +37,7 @@ class Evidence:
         deployment = (job.namespace, job.deployment)
         self._jobs[deployment][job.name] = job
         self._job_names[job.namespace, job.name] = deployment
-        self._drop(self._setbacks, deployment, job.name)
+        self.drop_setback(deployment, job.name)
 
     def remove_job(self, job: TestJob) -> None:
         """Forget a Job that is gone, and what it said."""
@@ -53,14 +54,22 @@ class Evidence:
     def note_outcome(self, deployment: _Deployment, job: str, outcome: TestOutcome) -> None:
         """Remember what an ended test said."""
         self._outcomes[deployment][job] = outcome
+        self.drop_setback(deployment, job)
 
     def note_setback(self, deployment: _Deployment, name: str, setback: Setback) -> None:
         """Remember why a test could not be started or read, or an AgentRollback not be made."""
         self._setbacks[deployment][name] = setback
 
+    def failed_before(self, deployment: _Deployment, name: str) -> bool:
+        """Tell whether a request about that name has failed since the last that did not, and remember that it has."""
+        before = self._failed_once.get(deployment, {}).get(name, False)
+        self._failed_once[deployment][name] = True
+        return before
+
     def drop_setback(self, deployment: _Deployment, name: str) -> None:
         """Forget a setback that was overcome."""
         self._drop(self._setbacks, deployment, name)
+        self._drop(self._failed_once, deployment, name)
 
     def begin_look(self, deployment: _Deployment, name: str) -> None:
         """Remember that a look is being taken."""
@@ -85,7 +94,7 @@ class Evidence:
 
     def forget(self, deployment: _Deployment) -> None:
         """Forget what this process noted of a deployment that is gone."""
-        for kept in (self._outcomes, self._setbacks, self._looks, self._looking):
+        for kept in (self._outcomes, self._setbacks, self._failed_once, self._looks, self._looking):
             kept.pop(deployment, None)
 
     def of(self, deployment: _Deployment, uid: str) -> Mapping[str, Any]:

@@ -32,6 +32,9 @@ from prompt_operator.lifecycle.observed import Observed, Setback, TestOutcome
 
 #: Characters of what was refused that are told.
 _LONGEST: Final = 600
+#: Answers that the next try may not get, as those from 500 on. A webhook that is out of order gives 500 for ever.
+_MAY_PASS: Final = (409, 429)
+_SERVER_ERROR: Final = 500
 
 GateAction = RunTest | ReadTestOutcome | DeleteJob | TakeLook | CreateRollback
 
@@ -39,7 +42,7 @@ GateAction = RunTest | ReadTestOutcome | DeleteJob | TakeLook | CreateRollback
 class GateExecutor:
     """Carries out actions of gates. Raises StaleError or UnreachableError; what is refused is noted.
 
-    Deleting a Job raises ApiError as well.
+    It raises ApiError as well, where the first of several tries fails in a way that may pass, and for deleting a Job.
     """
 
     def __init__(
@@ -107,8 +110,14 @@ class GateExecutor:
         )
 
     def _note(self, observed: Observed, name: str, error: Exception | str) -> None:
-        """Remember what was refused: shown in status, and tried again later, while all else goes on."""
+        """Remember what was refused: shown in status, and tried again later, while all else goes on.
+
+        What may pass is raised the first time, so that it is tried again at once.
+        """
         key = (observed.deployment.namespace, observed.deployment.name)
+        before = self._store.evidence.failed_before(key, name)
+        if isinstance(error, ApiError) and _may_pass(error) and not before:
+            raise error
         self._store.evidence.note_setback(key, name, Setback(shown(str(error), _LONGEST), self._clock()))
 
     async def _create_rollback(self, observed: Observed, action: CreateRollback) -> None:
@@ -139,12 +148,17 @@ class GateExecutor:
                 return
             await self._objects.refresh(AGENT_ROLLBACKS, deployment.namespace, action.name)
             now = self._store.observed(deployment.namespace, deployment.name)
-            if now is None or action.name in now.own_rollbacks:
+            there = self._store.uid_of(AGENT_ROLLBACKS, deployment.namespace, action.name)
+            if now is None or not there or action.name in now.own_rollbacks:
                 raise StaleError(str(error)) from error
             taken = f"AgentRollback {action.name} is there already, and not of the operator. Delete it."
             self._note(observed, action.name, taken)
         else:
             self._store.evidence.drop_setback((deployment.namespace, deployment.name), action.name)
+
+
+def _may_pass(error: ApiError) -> bool:
+    return error.status in _MAY_PASS or error.status >= _SERVER_ERROR
 
 
 def secret_reader(client: KubeClient) -> ReadSecret:
