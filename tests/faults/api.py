@@ -13,11 +13,13 @@ from prompt_operator.cluster import Cluster
 
 Json = dict[str, Any]
 GROUP: Final = "/apis/promptoperator.io/v1alpha1"
-ROOTS: Final = {
-    "promptdeployments": GROUP,
-    "promptrevisions": GROUP,
-    "agentrollbacks": GROUP,
+#: What the operator writes and reads in every lifecycle.
+KINDS: Final = ("promptdeployments", "promptrevisions", "agentrollbacks", "configmaps")
+_ROOTS: Final = dict.fromkeys(KINDS, GROUP) | {
     "configmaps": "/api/v1",
+    "pods": "/api/v1",
+    "jobs": "/apis/batch/v1",
+    "cronjobs": "/apis/batch/v1",
 }
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
@@ -124,4 +126,4 @@ class Api:
         return connection
 
     def _path(self, kind: str, namespace: str, name: str = "") -> str:
-        return f"{ROOTS[kind]}/namespaces/{namespace}/{kind}" + (f"/{name}" if name else "")
+        return f"{_ROOTS[kind]}/namespaces/{namespace}/{kind}" + (f"/{name}" if name else "")

@@ -11,7 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from tests.faults.api import ROOTS, Api, Json
+from tests.faults.api import KINDS, Api, Json
 
 HASH = "promptoperator.io/hash"
 ROLLBACKS = ("Rollback", "AutoRollback")
@@ -42,7 +42,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._threads = [
-            threading.Thread(target=self._record, args=(api, kind, namespace), daemon=True) for kind in ROOTS
+            threading.Thread(target=self._record, args=(api, kind, namespace), daemon=True) for kind in KINDS
         ]
         for thread in self._threads:
             thread.start()

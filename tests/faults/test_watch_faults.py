@@ -8,12 +8,13 @@ import pytest
 
 from prompt_operator.cluster import Cluster
 from prompt_operator.controller.settings import Settings
-from prompt_operator.controller.watching import kopf_settings
+from prompt_operator.controller.watching import WATCHED, kopf_settings
 from tests.faultproxy import End, Fault, Match, blackhole, cut, drop_events, inject_error, respond
 from tests.faultproxy.rules import WatchAction
-from tests.faults.api import ROOTS, Api
+from tests.faults.api import KINDS, Api
 from tests.faults.scenarios import SCENARIOS, Point
 from tests.faults.stage import Stage, stage
+from tests.support.job_runs import cron_job
 from tests.support.manifests import deployment
 from tests.support.user import is_settled
 from tests.support.waiting import eventually
@@ -39,7 +40,7 @@ def deaf(cluster: Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -
     with stage(cluster, api, tmp_path_factory.mktemp("deaf"), "--resync", "3600") as made:
         point = made.point(EDIT)
         wait_watching(made)
-        for _ in ROOTS:
+        for _ in WATCHED:
             made.proxy.arm(Fault(match=Match(watch=True), action=blackhole())).wait()
         EDIT.act(point)
         yield made, point
@@ -75,7 +76,7 @@ def wait_watching(stage: Stage) -> None:
     def kinds() -> set[str]:
         return {request.resource.resource for request in stage.proxy.watches()}
 
-    eventually(lambda: kinds() == set(ROOTS), what="a watch of every kind is open")
+    eventually(lambda: kinds() == {plural for _, _, plural in WATCHED}, what="a watch of every kind is open")
 
 
 def live_a_life(point: Point) -> None:
@@ -90,6 +91,16 @@ def live_a_life(point: Point) -> None:
     eventually(lambda: point.holds(name, "one"), what="made anew")
 
 
+def begin_test(point: Point) -> str:
+    """Edit under a test, and wait for its pod, which stays as it is: there is no kubelet. Returns the pod's name."""
+    if not point.api.get("cronjobs", point.namespace, "check"):
+        point.api.create("cronjobs", point.namespace, cron_job())
+    point.write("two", "2.0.0", gates={"tests": [{"name": "tone", "cronJobName": "check"}]})
+    label = f"batch.kubernetes.io/job-name={point.prefix}-2-tone"
+    [pod] = eventually(lambda: point.api.listed("pods", point.namespace, label), what="the pod of the test")
+    return str(pod["metadata"]["name"])
+
+
 def wait_rolled_back(point: Point) -> None:
     def done() -> bool:
         found = point.api.read("agentrollbacks", point.namespace, point.rollback_name)
@@ -99,7 +110,7 @@ def wait_rolled_back(point: Point) -> None:
     eventually(lambda: point.holds(point.prefix, "one"), what="rolled back")
 
 
-@pytest.mark.parametrize("kind", ROOTS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_watch_that_ends_is_begun_again_and_nothing_is_missed(watching: Stage, kind: str, fault: WatchAction):
     point = watching.point(EDIT)
@@ -107,6 +118,19 @@ def test_a_watch_that_ends_is_begun_again_and_nothing_is_missed(watching: Stage,
     armed = watching.proxy.arm(Fault(match=Match(resource=kind, watch=True), action=fault))
     live_a_life(point)
     armed.wait()
+    wait_watching(watching)
+    check_alive(watching)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_the_end_of_a_test_is_heard_of_whatever_becomes_of_the_watch(watching: Stage, fault: WatchAction):
+    point = watching.point(EDIT)
+    wait_watching(watching)
+    armed = watching.proxy.arm(Fault(match=Match(resource="jobs", watch=True), action=fault))
+    pod = begin_test(point)
+    armed.wait()
+    point.api.merge("pods", point.namespace, f"{pod}/status", {"status": {"phase": "Succeeded"}})
+    eventually(lambda: point.holds(point.prefix, "two"), what="what passed its test is live")
     wait_watching(watching)
     check_alive(watching)
 
@@ -180,7 +204,7 @@ def test_a_deletion_and_a_new_deployment_between_two_watches_are_noticed(watchin
 def test_silent_watches_do_no_harm_while_the_operator_compares(comparing: Stage):
     point = comparing.point(EDIT)
     wait_watching(comparing)
-    holes = [comparing.proxy.arm(Fault(match=Match(watch=True), action=blackhole())) for _ in ROOTS]
+    holes = [comparing.proxy.arm(Fault(match=Match(watch=True), action=blackhole())) for _ in WATCHED]
     for hole in holes:
         hole.wait()
     live_a_life(point)
