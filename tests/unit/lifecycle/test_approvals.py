@@ -10,6 +10,7 @@ from prompt_operator.lifecycle import actions
 from prompt_operator.lifecycle.observed import Problem
 from tests.property.evidence import a_test
 from tests.property.world import GIT, World, h
+from tests.unit.lifecycle.monitored import begin, look, phase, said
 
 
 @pytest.fixture
@@ -22,14 +23,6 @@ def world() -> World:
     made.edit("support", "B")
     made.settle()
     return made
-
-
-def said(world: World, kind: str = "Ready") -> str:
-    return next(c["message"] for c in world.status("support")["conditions"] if c["type"] == kind)
-
-
-def phase(world: World) -> str:
-    return str(world.status("support")["phase"])
 
 
 def test_a_candidate_waits_for_as_many_people_as_are_asked_for(world: World) -> None:
@@ -225,6 +218,19 @@ def test_rejecting_what_is_live_is_an_agent_rollback_in_the_persons_name(two: Wo
     newest = two.status("support")["history"][0]
     assert (newest["by"], newest["trigger"], newest["notes"]) == ("alice", "Rollback", "it swears")
     assert two.status("support")["quarantinedHashes"][0]["by"] == "alice"
+
+
+@pytest.mark.parametrize("found", [None, "Inconclusive", "Failed"])
+def test_rejecting_what_is_watched_or_has_regressed_is_an_agent_rollback_in_the_persons_name(found) -> None:
+    world = begin("A", "B", autoRollback=False, consecutiveFailures=1)
+    if found:
+        look(world, found)
+    assert phase(world) == ("Regressed" if found == "Failed" else "Monitoring")
+    world.reject("support", "alice", "B", "it swears")
+    world.settle()
+    assert (world.live("support"), phase(world), list(world.rollbacks)) == ("A", "RolledBack", ["support-reject-2"])
+    newest = world.status("support")["history"][0]
+    assert (newest["by"], newest["trigger"], newest["notes"]) == ("alice", "Rollback", "it swears")
 
 
 def test_rejecting_what_is_live_without_a_previous_version_is_refused(world: World) -> None:

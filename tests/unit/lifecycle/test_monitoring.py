@@ -279,6 +279,13 @@ def test_automatic_rollback_works_while_paused(world: World) -> None:
     assert world.live("support") == "A"
 
 
+def test_looks_are_taken_while_paused(world: World) -> None:
+    world.pause("support")
+    look(world, "Inconclusive")
+    look(world, "Inconclusive")
+    assert report(world)["looks"] == 2
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +341,17 @@ def test_a_clock_that_is_set_back_neither_stops_nor_spins_monitoring(world: Worl
     world.pass_time(200)
     world.settle()
     assert taken < len(world.looks_taken) <= taken + 2
+
+
+@pytest.mark.parametrize("ahead", [3600, 10**7])
+def test_a_clock_that_jumps_ahead_costs_one_look_and_ends_what_is_over(world: World, ahead: float) -> None:
+    look(world, "Inconclusive")
+    taken = len(world.looks_taken)
+    world.pass_time(ahead)
+    world.verdict = lambda _: "Inconclusive"  # type: ignore[assignment, return-value]
+    world.settle()
+    assert (len(world.looks_taken), bool(report(world)["endedTime"])) == (taken + 1, True)
+    assert world.decide(("deployment", "support")).look_again_after is None
 
 
 def test_the_message_of_the_promotion_tells_the_tale(world: World) -> None:
