@@ -152,10 +152,11 @@ def _say_what_next(console: Console, info: cluster.ClusterInfo | None = None, wo
         return
     console.print("[bold]The cluster and the operator are still running.[/bold] Try:")
     for line in (
-        f"export KUBECONFIG={info.kubeconfig} PATH={info.kubectl.parent}:$PATH",
+        f"export KUBECONFIG={info.kubeconfig} PATH={info.kubectl.parent}:{Path(sys.executable).parent}:$PATH",
         f"cd {workdir}                               # the files of the story",
         "kubectl edit promptdeployment triage         # change the text, and look at what is live",
-        "kubectl get promptrevisions -w               # in another terminal",
+        "kubectl prompt watch triage                  # in another terminal",
+        "kubectl prompt rollback triage               # shows what it would do, and asks",
         "kubectl delete configmap triage-prompt       # it is back at once",
         "kubectl explain promptdeployment.spec        # what may be written",
         f"{_command()} cluster down --name {CLUSTER_NAME}   # when you are done",
