@@ -103,6 +103,23 @@ def test_the_config_map_is_restored_at_once(long_lived: User, harm: Callable[[Us
     assert (pdep["status"]["activeRevision"], len(pdep["status"]["history"])) == (2, 2)
 
 
+def test_the_revision_of_what_is_live_is_made_anew_when_it_is_deleted_and_nothing_ships(shipped: User):
+    """Gates are asked for by now: proposed anew, the live prompt would have had to pass them, with an older one live."""
+    shipped.apply(deployment(text="two", gates={"approvals": {"required": 1}}))
+    shipped.wait_settled("support")
+    before, lost = shipped.get("configmap", CONFIG_MAP), shipped.get("prev", "support-2")
+    shipped.kubectl("delete", "promptrevision", "support-2")
+    eventually(lambda: any(e["reason"] == "RevisionRestored" for e in shipped.events("support")))
+    pdep, made = shipped.wait_settled("support"), shipped.get("prev", "support-2")
+    assert shipped.get("configmap", CONFIG_MAP)["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert (made["spec"]["hash"], made["spec"]["prompt"]) == (lost["spec"]["hash"], lost["spec"]["prompt"])
+    assert made["status"]["stage"] == "Published"
+    assert (pdep["status"]["activeRevision"], len(pdep["status"]["history"])) == (2, 2)
+    shipped.create(rollback("back", "support"))
+    shipped.wait_rollback("back")
+    assert shipped.live("support")["prompt.txt"] == "one"
+
+
 def _restorations(user: User) -> list[Json]:
     return [e for e in user.events("support") if e["reason"] == "ConfigMapRestored"]
 

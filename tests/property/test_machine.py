@@ -144,6 +144,15 @@ class Everything(RuleBasedStateMachine):
     def delete_the_config_map(self, name: str) -> None:
         self.world.delete_config_map(name)
 
+    @rule(name=names)
+    def delete_the_revision_of_what_is_live(self, name: str) -> None:
+        self.come_to_rest()
+        before = self.world.live(name), self.world.status(name)["activeRevision"]
+        if f"{name}-{before[1]}" in self.world.revisions:
+            self.world.delete_revision(f"{name}-{before[1]}")
+        self.come_to_rest()
+        assert (self.world.live(name), self.world.status(name)["activeRevision"]) == before
+
     @precondition(lambda self: self.world.config_maps)
     @rule(
         data=st.data(),

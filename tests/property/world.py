@@ -193,6 +193,7 @@ class World(Evidence):
         if name in self.revisions:
             return False
         known = {r.hash for r in self.revisions.values() if r.owner_uid == d.uid} | {seen.deployment.content_hash}
+        known |= {seen.config_map.content_hash} if seen.config_map else set()
         assert action.hash in known, "a revision without content"
         self.revisions[name] = Revision(
             namespace="team", name=name, uid=self._uid(), resource_version=self._rv(), owner_uid=d.uid,

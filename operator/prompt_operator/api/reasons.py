@@ -73,6 +73,7 @@ class Reason(StrEnum):
 
     # Healing.
     ConfigMapRestored = "ConfigMapRestored"
+    RevisionRestored = "RevisionRestored"
 
     # An AgentRollback.
     DeploymentNotFound = "DeploymentNotFound"

@@ -80,6 +80,7 @@ class Executor:
         match action:
             case CreateRevision():
                 await self._create_revision(observed, action)
+                self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
             case ApplyTarget():
                 await self._apply_target(deployment, action)
             case WriteConfigMap():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from prompt_operator.api.content import ContentError, content_of, hash_of, short_hash
-from prompt_operator.api.names import PROMPT_DEPLOYMENTS, PROMPT_REVISIONS
+from prompt_operator.api.names import CONFIG_MAPS, PROMPT_DEPLOYMENTS, PROMPT_JSON, PROMPT_REVISIONS, config_map_name
 from prompt_operator.controller.kube import ApiError, KubeClient, Resource
 from prompt_operator.controller.store import Store
 from prompt_operator.lifecycle.observed import Observed
@@ -19,7 +19,7 @@ class StaleError(Exception):
 
 
 class ContentMissingError(Exception):
-    """No revision holds the content of a hash, so nothing can be written."""
+    """Nothing holds the content of a hash, so nothing can be written."""
 
 
 class Objects:
@@ -71,6 +71,13 @@ class Objects:
                 continue
             if content and content.hash == content_hash:
                 return content.canonical
+        if observed.config_map and observed.config_map.content_hash == content_hash:
+            found = await self._client.find(
+                Resource(CONFIG_MAPS, deployment.namespace), config_map_name(deployment.name)
+            )
+            held = str(((found or {}).get("data") or {}).get(PROMPT_JSON) or "").encode()
+            if hash_of(held) == content_hash:
+                return held
         raise ContentMissingError(
             f"no revision of {deployment.name} holds the content of {short_hash(content_hash)}; it was deleted"
         )

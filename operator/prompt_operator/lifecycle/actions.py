@@ -23,7 +23,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class CreateRevision:
-    """Write the next revision. Its content is that of ``hash``."""
+    """Write the next revision, or anew what is live. Its content is that of ``hash``."""
 
     number: int
     hash: str
@@ -35,6 +35,7 @@ class CreateRevision:
     requested_by: str
     cause_name: str = ""
     cause_uid: str = ""
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ one of them was lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Final
 
 from prompt_operator.api.names import (
     ANNOTATION_HASH,
@@ -23,6 +24,11 @@ from prompt_operator.api.names import (
 from prompt_operator.api.phases import SHIPPED, TERMINAL, Trigger
 from prompt_operator.lifecycle import times
 from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Observed, Ownership, PlannedRollback, Revision
+
+#: What the status of a deployment repeats of the status of its newest candidate; history has when it was live.
+_REPEATED: Final = (
+    "phase", "approvedBy", "rolledBackTime", "rejectionReason", "abReport", "regressionMetric", "testRunIds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,10 @@ class Case:
         self.observed = observed
         self.now = now
         self.deployment: Deployment = observed.deployment
-        self.revisions: tuple[Revision, ...] = observed.revisions
-        self.by_number: Mapping[int, Revision] = {r.number: r for r in observed.revisions}
+        self.revisions: tuple[Revision, ...] = tuple(
+            _with_repeated_status(r, self.deployment) for r in observed.revisions
+        )
+        self.by_number: Mapping[int, Revision] = {r.number: r for r in self.revisions}
 
     # --- what is live, and what was ---------------------------------------------------------------------------------
 
@@ -317,6 +325,20 @@ def labels_of(deployment: Deployment) -> dict[str, str]:
 def annotations_of(revision: Revision) -> dict[str, str]:
     """Return the annotations of a ConfigMap that holds a revision."""
     return {ANNOTATION_HASH: revision.hash, ANNOTATION_REVISION: str(revision.number)}
+
+
+def _with_repeated_status(revision: Revision, deployment: Deployment) -> Revision:
+    """Return a revision with what the deployment's status repeats of it, if its own status is gone.
+
+    So a candidate whose revision was made anew stands where it stood, and no phase goes back.
+    """
+    status = deployment.status
+    if revision.status or (status.get("candidateRevision"), status.get("candidateHash")) != (
+        revision.number,
+        revision.hash,
+    ):
+        return revision
+    return replace(revision, status={k: status[k] for k in _REPEATED if status.get(k)})
 
 
 def _number(value: object) -> int:

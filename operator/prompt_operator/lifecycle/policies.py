@@ -39,6 +39,7 @@ from prompt_operator.lifecycle.gate_policies import (
     take_looks,
 )
 from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, rejection_of, wanted_experiment
+from prompt_operator.lifecycle.lost_records import restore_live_revision
 from prompt_operator.lifecycle.monitoring import way_back
 from prompt_operator.lifecycle.observed import Observed, Revision
 from prompt_operator.lifecycle.revision_status import wanted_status
@@ -214,6 +215,7 @@ def collect_revisions(case: Case) -> Action | None:
 
 
 POLICIES: Final[tuple[Policy, ...]] = (
+    restore_live_revision,
     record_what_is_live,
     record_looks,
     create_rollback_revision,

@@ -169,6 +169,36 @@ def test_a_candidate_deleted_by_hand_does_not_take_the_phase_back(world: World) 
     check_history(world, "support")
 
 
+@pytest.mark.parametrize("gone", [["support-4"], ["support-1", "support-2", "support-3", "support-4"]])
+def test_the_deletion_of_what_is_live_as_a_revision_makes_nothing_else_live(world: World, gone: list[str]) -> None:
+    before, switches = world.revision("support", 4), len(world.switches[world.deployments["support"].uid])
+    told = _told(world)
+    for name in gone:
+        world.delete_revision(name)
+    world.settle()
+    after = world.revision("support", 4)
+    assert (world.live("support"), world.status("support")["activeRevision"]) == ("B", 4)
+    assert len(world.switches[world.deployments["support"].uid]) == switches, "the ConfigMap was touched"
+    assert (after.hash, after.version, after.trigger, after.notes) == (
+        before.hash, before.version, before.trigger, before.notes
+    )  # fmt: skip
+    assert (after.baseline_hash, after.requested_by, after.status) == (
+        before.baseline_hash, before.requested_by, before.status
+    )  # fmt: skip
+    assert {q["hash"] for q in world.status("support")["quarantinedHashes"]} == {h("A")}
+    assert world.status("support")["history"] == told["history"]
+    assert Reason.RevisionRestored in [e.reason for e in world.events]
+
+
+def test_a_revision_is_made_anew_only_where_the_config_map_tells_the_same_as_status(world: World) -> None:
+    record = world.config_maps["support"].view.record
+    world.delete_revision("support-4")
+    world.tamper("support", content_hash=h("X"), record={**record, "hash": h("X")})
+    world.settle()
+    assert world.live("support") != "X"
+    assert h("X") not in {r.hash for r in world.revisions.values()}
+
+
 @pytest.mark.parametrize("limit", [1, 5])
 def test_collection_keeps_what_is_needed_and_the_newest(world: World, limit: int) -> None:
     world.set("support", revision_limit=limit)

@@ -228,6 +228,17 @@ def test_the_cooldown_is_remembered_when_the_rollback_revision_is_gone() -> None
     refused(world, "CooldownActive")
 
 
+def test_a_regression_stays_one_when_the_revision_of_what_is_live_is_deleted() -> None:
+    world = begin("A", "B", auto_rollback=False)
+    regress(world)
+    before = {k: world.status("support")[k] for k in ("phase", "activeRevision", "regressionMetric", "history")}
+    assert before["phase"] == "Regressed"
+    world.delete_revision("support-2")
+    world.settle()
+    assert {k: world.status("support")[k] for k in before} == before
+    assert world.revision("support", 2).status["regressionMetric"] == before["regressionMetric"]
+
+
 def test_an_agent_rollback_that_failed_is_not_repeated(world: World) -> None:
     world.roll_back("support", name="support-auto-2", seen="Z")
     world.settle()
