@@ -11,6 +11,7 @@ from tests.support.manifests import deployment
 from tests.support.metric_server import MetricServer
 from tests.support.operator_process import OperatorProcess
 from tests.support.user import User, condition_of
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration]
 Json = dict[str, Any]
@@ -94,8 +95,9 @@ def test_a_worse_candidate_fails_and_leaves_no_trace_in_the_config_map(user: Use
     assert user.get("promptrevision", "support-2")["status"]["stage"] == "Failed"
 
 
-@pytest.mark.usefixtures("running")
-def test_a_regression_is_rolled_back_by_itself_in_the_systems_name(user: User, metrics: MetricServer):
+def test_a_regression_is_rolled_back_by_itself_in_the_systems_name(
+    user: User, metrics: MetricServer, running: OperatorProcess
+):
     metrics.tell((1000, 700), (0, 0))
     ship_first(user, monitoring=watched(metrics))
     user.apply(deployment(text="two", monitoring=watched(metrics)))
@@ -112,6 +114,16 @@ def test_a_regression_is_rolled_back_by_itself_in_the_systems_name(user: User, m
     newest = user.get("promptrevision", "support-3")
     assert (newest["spec"]["trigger"], newest["spec"]["requestedBy"]) == ("AutoRollback", "system:auto_rollback")
     assert newest["status"]["approvedBy"] == "system:auto_rollback"
+
+    def is_counted() -> bool:
+        page = running.probe("/metrics")[1].splitlines()
+        mine = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in page if user.namespace in line}
+        outcome = f'{{namespace="{user.namespace}",outcome="Succeeded",trigger="AutoRollback"}}'
+        looks = f'{{gate="monitoring",namespace="{user.namespace}",verdict="Failed"}}'
+        counted = (mine.get(f"prompt_operator_rollbacks_total{outcome}"), f"prompt_operator_looks_total{looks}" in mine)
+        return counted == ("1.0", True)
+
+    eventually(is_counted)
 
 
 @pytest.mark.usefixtures("running")
@@ -160,8 +172,7 @@ def test_a_restarted_operator_goes_on_with_the_same_experiment(
     assert after["looks"] > before["status"]["abReport"]["looks"]
 
 
-@pytest.mark.usefixtures("running")
-def test_nothing_is_decided_on_numbers_that_are_missing(user: User, metrics: MetricServer):
+def test_nothing_is_decided_on_numbers_that_are_missing(user: User, metrics: MetricServer, running: OperatorProcess):
     ship_first(user, gates=ab_test(metrics))
     user.apply(deployment(text="two", gates=ab_test(metrics)))
     pdep = user.wait(
@@ -169,4 +180,6 @@ def test_nothing_is_decided_on_numbers_that_are_missing(user: User, metrics: Met
     )
     assert pdep["status"]["phase"] == "ABRunning"
     assert pdep["status"]["abReport"]["verdict"] == "Errored"
+    missing = f'prompt_operator_deployment_metrics_missing{{deployment="support",namespace="{user.namespace}"}} 1.0'
+    eventually(lambda: missing in running.probe("/metrics")[1])
     assert user.live("support")["prompt.txt"] == "one"

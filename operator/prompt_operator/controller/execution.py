@@ -93,6 +93,7 @@ class Executor:
                 revision = next(r for r in observed.revisions if r.name == action.name)
                 await self._write_status(PROMPT_REVISIONS, PROMPT_REVISION, revision, action.status)
                 self._recorder.record(PROMPT_DEPLOYMENT, deployment, action.events)
+                self._metrics.gates_told(revision.namespace, revision.status, action.status)
                 if not revision.is_rollback:
                     self._metrics.candidate_told(revision.namespace, revision.phase, action.status)
             case WriteDeploymentStatus():

@@ -9,9 +9,9 @@ the reconciler's metrics are those of client-go and controller-runtime, so that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,93 +24,15 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from prompt_operator.api.content import short_hash
-from prompt_operator.api.names import AGENT_ROLLBACKS, PROMPT_DEPLOYMENTS
+from prompt_operator.api.names import AGENT_ROLLBACKS, AUTO_ROLLBACK, PROMPT_DEPLOYMENTS
 from prompt_operator.api.phases import Phase, Trigger
+from prompt_operator.controller.metric_views import LOOKS, VIEWS, Described, StoreCollector
 from prompt_operator.lifecycle.actions import WriteConfigMap
 from prompt_operator.lifecycle.observed import Deployment, LiveConfigMap, Rollback
 
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _QUEUE: Final = "prompt-operator"
-
-
-class Described(NamedTuple):
-    """A metric, as it is documented."""
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    help: str
-
-
-_CONDITIONS: Final = ("Ready", "Stalled", "TargetQuarantined", "TargetContended")
-_WHO: Final = ("namespace", "deployment")
-#: The labels and the value of each series that a deployment has in a view.
-Series = Iterator[tuple[list[str], float]]
-
-
-def _phase(d: Deployment) -> Series:
-    if phase := d.status.get("phase"):
-        yield [d.namespace, d.name, str(phase)], 1
-
-
-def _live(d: Deployment) -> Series:
-    if live := d.status.get("activeHash"):
-        what = [
-            short_hash(str(live)),
-            str(d.status.get("activeVersion") or ""),
-            str(d.status.get("activeRevision") or 0),
-        ]
-        yield [d.namespace, d.name, d.agent, d.environment, *what], 1
-
-
-def _conditions(d: Deployment) -> Series:
-    holds = {c["type"] for c in d.status.get("conditions") or () if c["status"] == "True"}
-    for condition in _CONDITIONS:
-        yield [d.namespace, d.name, condition], condition in holds
-
-
-def _quarantined(d: Deployment) -> Series:
-    yield [d.namespace, d.name], len(d.status.get("quarantinedHashes") or ())
-
-
-def _lag(d: Deployment) -> Series:
-    yield [d.namespace, d.name], d.generation - int(d.status.get("observedGeneration") or 0)
-
-
-#: The views of the store, and what a deployment adds to each.
-VIEWS: Final[Mapping[Described, Callable[[Deployment], Series]]] = {
-    Described(
-        "prompt_operator_deployment_phase",
-        "gauge",
-        (*_WHO, "phase"),
-        "1 for the lifecycle phase that a PromptDeployment is in.",
-    ): _phase,
-    Described(
-        "prompt_operator_deployment_live_info",
-        "gauge",
-        (*_WHO, "agent", "environment", "hash", "version", "revision"),
-        "1 for what is live in a PromptDeployment; hash is the short one.",
-    ): _live,
-    Described(
-        "prompt_operator_deployment_condition",
-        "gauge",
-        (*_WHO, "condition"),
-        f"1 while {', '.join(_CONDITIONS[:-1])} or {_CONDITIONS[-1]} holds, else 0.",
-    ): _conditions,
-    Described(
-        "prompt_operator_quarantined_versions", "gauge", _WHO, "Versions of a PromptDeployment that are quarantined."
-    ): _quarantined,
-    Described(
-        "prompt_operator_deployment_generation_lag",
-        "gauge",
-        _WHO,
-        "Generations of spec that status does not speak of yet.",
-    ): _lag,
-}
 
 
 #: What a gauge of the work queue, the workers or the controller reads, by the member of Sources that tells it.
@@ -146,23 +68,6 @@ class Sources:
     unfinished: Callable[[], float]
     longest: Callable[[], float]
     ready: Callable[[], float]
-
-
-class StoreCollector(Collector):
-    """Makes the views of the store."""
-
-    def __init__(self, deployments: Callable[[], Sequence[Deployment]]) -> None:
-        self._deployments = deployments
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every view, with the series of each deployment that exists now; one view at a time, to spare memory."""
-        deployments = self._deployments()
-        for view, series_of in VIEWS.items():
-            family = GaugeMetricFamily(view.name, view.help, labels=view.labels)
-            for deployment in deployments:
-                for labels, value in series_of(deployment):
-                    family.add_metric(labels, value)
-            yield family
 
 
 class QueueObserver:
@@ -240,6 +145,16 @@ class Metrics:
             "trigger",
             "outcome",
         )
+        self._looks = self.counter(
+            "prompt_operator_looks",
+            "Looks at the numbers of A/B tests and of monitoring, by their verdict; Errored ones had no numbers.",
+            "namespace",
+            "gate",
+            "verdict",
+        )
+        self._tests = self.counter(
+            "prompt_operator_tests", "Tests of prompts that ended, by their verdict.", "namespace", "verdict"
+        )
         self._healings = self.counter(
             "prompt_operator_configmap_healings",
             "ConfigMaps restored after a change or a deletion by hand.",
@@ -282,7 +197,9 @@ class Metrics:
         """Drop the counters of other namespaces, and begin healings at 0, so that a rate sees the first."""
         for namespace in namespaces:
             self._healings.labels(namespace)
-        counters = (self._promotions, self._transitions, self._rollbacks, self._healings)
+        counters = (
+            self._promotions, self._transitions, self._rollbacks, self._healings, self._looks, self._tests,
+        )  # fmt: skip
         samples = (sample for counter in counters for metric in counter.collect() for sample in metric.samples)
         known = {sample.labels["namespace"] for sample in samples}
         for namespace in known - namespaces:
@@ -319,6 +236,17 @@ class Metrics:
         if (phase := new.get("phase")) and phase != old:
             self._transitions.labels(namespace, str(phase)).inc()
 
+    def gates_told(self, namespace: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Count the look and the ended tests between two statuses of a revision."""
+        for gate, report in LOOKS.items():
+            before, after = old.get(report) or {}, new.get(report) or {}
+            if after.get("looks") and after["looks"] != before.get("looks") and after.get("verdict"):
+                self._looks.labels(namespace, gate, str(after["verdict"])).inc()
+        ended = _ended_tests(old)
+        for name, verdict in _ended_tests(new).items():
+            if name not in ended:
+                self._tests.labels(namespace, verdict).inc()
+
     def deployment_told(self, namespace: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """Count what went live between two statuses of a deployment."""
         newest = next(iter(new.get("history") or ()), None)
@@ -331,7 +259,8 @@ class Metrics:
             return
         reasons = (str(c["reason"]) for c in new.get("conditions") or () if c["type"] == "Failed")
         outcome = "Succeeded" if new["phase"] == "Succeeded" else next(reasons, "Failed")
-        self._rollbacks.labels(rollback.namespace, Trigger.Rollback.value, outcome).inc()
+        trigger = Trigger.AutoRollback if rollback.requested_by == AUTO_ROLLBACK else Trigger.Rollback
+        self._rollbacks.labels(rollback.namespace, trigger.value, outcome).inc()
 
     def described(self) -> list[Described]:
         """Return every metric of ours, for the documentation."""
@@ -358,3 +287,9 @@ class Metrics:
         """Make a histogram of ours, of seconds."""
         self._labels[name] = labels
         return Histogram(name, help_text, labels, registry=self.registry, buckets=_FAST)
+
+
+def _ended_tests(status: Mapping[str, Any]) -> dict[str, str]:
+    """Return the verdict of each test that passed or failed, by the name of its Job."""
+    tests = (status.get("abReport") or {}).get("tests") or ()
+    return {str(t.get("jobName")): str(t["verdict"]) for t in tests if t.get("verdict") in ("Passed", "Failed")}

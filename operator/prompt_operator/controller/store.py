@@ -14,11 +14,8 @@ from typing import Any, NamedTuple
 
 from prompt_operator.api.names import (
     AGENT_ROLLBACKS,
-    AUTO_ROLLBACK,
     PROMPT_DEPLOYMENTS,
     UNVERIFIED,
-    auto_rollback_name,
-    rejection_name,
 )
 from prompt_operator.controller.contents import ContentCache
 from prompt_operator.controller.evidence import Evidence
@@ -324,7 +321,7 @@ class Store:
             for name, r in known.items()
             if name.startswith(prefixes)
             and r.spec.get("promptDeploymentName") == deployment.name
-            and _requested_by(r) != UNVERIFIED
+            and r.requested_by != UNVERIFIED
         }
 
     def _planned_for(self, deployment: Deployment) -> list[PlannedRollback]:
@@ -353,21 +350,9 @@ def _planned(rollback: Rollback, row: Mapping[str, Any]) -> PlannedRollback:
         to_hash=row.get("toHash") or "",
         revision=row.get("revision") or 0,
         reason=str(rollback.spec.get("reason") or ""),
-        requested_by=_requested_by(rollback),
+        requested_by=rollback.requested_by,
         rejects=row.get("rejectedRevision") or 0,
     )
-
-
-def _requested_by(rollback: Rollback) -> str:
-    """Return who asked. Anybody can write a name there, so it counts only on what is named as the operator names it."""
-    claimed, name = str(rollback.spec.get("requestedBy") or ""), str(rollback.spec.get("promptDeploymentName") or "")
-    _, _, number = rollback.name.rpartition("-")
-    if claimed and number.isdigit():
-        by_itself = claimed == AUTO_ROLLBACK
-        ours = (auto_rollback_name if by_itself else rejection_name)(name, int(number))
-        if rollback.name == ours:
-            return claimed
-    return UNVERIFIED
 
 
 def _newer(resource_version: str, than: str) -> bool:

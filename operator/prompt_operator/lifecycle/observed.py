@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from prompt_operator.api.gates import Decision, Gates, Monitoring
+from prompt_operator.api.names import AUTO_ROLLBACK, UNVERIFIED, auto_rollback_name, rejection_name
 from prompt_operator.api.phases import ROLLBACKS, Phase, Trigger
 from prompt_operator.api.reasons import Reason
 
@@ -190,6 +191,17 @@ class Rollback:
     def finished(self) -> bool:
         """Whether nothing more is done for it."""
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def requested_by(self) -> str:
+        """Who asked. Anybody can write a name there, so it counts only on what is named as the operator names it."""
+        claimed, deployment = str(self.spec.get("requestedBy") or ""), str(self.spec.get("promptDeploymentName") or "")
+        _, _, number = self.name.rpartition("-")
+        if claimed and number.isdigit():
+            name_of = auto_rollback_name if claimed == AUTO_ROLLBACK else rejection_name
+            if self.name == name_of(deployment, int(number)):
+                return claimed
+        return UNVERIFIED
 
 
 @dataclass(frozen=True, slots=True)

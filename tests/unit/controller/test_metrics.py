@@ -84,6 +84,8 @@ async def test_a_deployment_shows_its_phase_what_is_live_and_its_quarantine(stag
     assert await stage.scrape("prompt_operator_deployment_condition") == [
         ({**WHO, "condition": "Ready"}, 1),
         ({**WHO, "condition": "Stalled"}, 0),
+        ({**WHO, "condition": "Regressed"}, 0),
+        ({**WHO, "condition": "AwaitingApproval"}, 0),
         ({**WHO, "condition": "TargetQuarantined"}, 0),
         ({**WHO, "condition": "TargetContended"}, 0),
     ]
@@ -164,6 +166,60 @@ async def test_a_rollback_is_counted_once_by_its_outcome(stage: Stage):
         ({**labels, "outcome": "Succeeded"}, 1),
         ({**labels, "outcome": "NoPreviousVersion"}, 1),
     ]
+
+
+async def test_a_rollback_that_the_operator_asked_for_is_told_apart_from_one_that_claims_to_be(stage: Stage):
+    stage.deploy()
+    by_itself = {"promptDeploymentName": "support", "requestedBy": "system:auto_rollback"}
+    for name in ("support-auto-3", "back"):
+        asked = replace(read_rollback(objects.rollback(name, 1)), spec=by_itself)
+        stage.metrics.rollback_told(asked, {"phase": "Succeeded"})
+    assert dict(_by("trigger", await stage.scrape("prompt_operator_rollbacks_total"))) == {
+        "AutoRollback": 1,
+        "Rollback": 1,
+    }
+
+
+async def test_each_look_counts_once_by_gate_and_verdict(stage: Stage):
+    stage.deploy()
+    first = {"abReport": {"looks": 1, "verdict": "Inconclusive"}}
+    second = {"abReport": {"looks": 2, "verdict": "Errored"}, "regressionMetric": {"looks": 1, "verdict": "Passed"}}
+    for old, new in (({}, first), (first, first), (first, second), (second, {"abReport": {"looks": 0}})):
+        stage.metrics.gates_told("ns", old, new)
+    assert {tuple(sorted(labels.items())): n for labels, n in await stage.scrape("prompt_operator_looks_total")} == {
+        (("gate", "abTest"), ("namespace", "ns"), ("verdict", "Inconclusive")): 1,
+        (("gate", "abTest"), ("namespace", "ns"), ("verdict", "Errored")): 1,
+        (("gate", "monitoring"), ("namespace", "ns"), ("verdict", "Passed")): 1,
+    }
+
+
+async def test_a_test_counts_when_it_ends(stage: Stage):
+    stage.deploy()
+
+    def status(verdict: str | None) -> dict[str, Any]:
+        return {"abReport": {"tests": [{"name": "refunds", "jobName": "support-3-refunds", "verdict": verdict}]}}
+
+    for old, new in ((None, "Errored"), ("Errored", None), (None, "Failed"), ("Failed", "Failed")):
+        stage.metrics.gates_told("ns", status(old), status(new))
+    assert await stage.scrape("prompt_operator_tests_total") == [({"namespace": "ns", "verdict": "Failed"}, 1)]
+
+
+@pytest.mark.parametrize(
+    ("status", "missing"),
+    [
+        ({"phase": "ABRunning", "abReport": {"verdict": "Errored"}}, 1),
+        ({"phase": "Monitoring", "regressionMetric": {"verdict": "Inconclusive", "reason": "NoBaseline"}}, 1),
+        ({"phase": "Monitoring", "abReport": {"verdict": "Errored"}, "regressionMetric": {"verdict": "Passed"}}, 0),
+        ({"phase": "ABFailed", "abReport": {"verdict": "Errored"}}, 0),
+        ({"phase": "ABRunning"}, 0),
+        ({}, 0),
+    ],
+)
+async def test_numbers_are_missing_only_where_something_waits_for_them(
+    stage: Stage, status: dict[str, Any], missing: int
+):
+    stage.deploy(status=status)
+    assert await stage.scrape("prompt_operator_deployment_metrics_missing") == [(WHO, missing)]
 
 
 async def test_a_version_is_promoted_once_however_often_status_is_written(stage: Stage):
