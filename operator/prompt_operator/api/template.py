@@ -21,6 +21,8 @@ from prompt_operator.api.reasons import Reason
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _LISTED: Final = 5
+#: A field in the format of a field, as {a:{width}}, is as deep as str.format goes.
+_FSTRING_DEPTH: Final = 2
 
 
 def check_template(prompt: Mapping[str, Any]) -> None:
@@ -95,14 +97,17 @@ def _in_mustache(text: str) -> set[str]:
 
 def _in_fstring(text: str) -> set[str]:
     used: set[str] = set()
-    pending = [text]
+    pending = [(text, 0)]
     try:
         while pending:
-            for _, field, spec, _ in string.Formatter().parse(pending.pop()):
+            part, depth = pending.pop()
+            for _, field, spec, _ in string.Formatter().parse(part):
                 if field is None:
                     continue
+                if depth == _FSTRING_DEPTH:
+                    raise _MalformedError("braces are nested deeper than Python formats them")
                 used.add(re.split(r"[.\[]", field, maxsplit=1)[0])
-                pending.append(spec or "")
+                pending.append((spec or "", depth + 1))
     except ValueError as error:
         raise _MalformedError(f"{error}; write a literal brace twice") from None
     return _identifiers(used)

@@ -96,6 +96,8 @@ MALFORMED = {
     "mustache no identifier": ("mustache", "{{two words}}"),
     "fstring single brace": ("fstring", "JSON: {"),
     "fstring closing brace": ("fstring", "}"),
+    "fstring deeper than Python formats": ("fstring", "{name:{name:{name}}}"),
+    "fstring nested as deep as it is long": ("fstring", "{name:" * 40_000 + "}" * 40_000),
     "fstring position": ("fstring", "{} {0}"),
     "fstring JSON": ("fstring", '{"key": 1}'),
     "jinja2 unclosed": ("jinja2", "{{ a"),
