@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from prompt_operator.api.agent_rollback import AgentRollbackStatus, RollbackOfOne, RollbackPhase
 from prompt_operator.api.conditions import ConditionType, stamped
 from prompt_operator.api.content import short_hash
+from prompt_operator.api.names import config_map_name
 from prompt_operator.api.phases import TERMINAL, Stage
 from prompt_operator.api.reasons import Reason
 from prompt_operator.lifecycle import times
@@ -31,6 +32,8 @@ from prompt_operator.lifecycle.observed import Observed, Problem, Revision, Roll
 from prompt_operator.lifecycle.policies import needed_revisions
 from prompt_operator.lifecycle.revision_status import rejected_by
 from prompt_operator.lifecycle.rollback_plan import GONE, PENDING, SUCCEEDED, RefusedError, plan, rejecting, rows
+
+_UNDER_WAY: Final = "The plan is made and being carried out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def _running(planned: Sequence[RollbackOfOne], cleaned: list[str], now: datetime
     one = planned[0] if len(planned) == 1 else None
     return AgentRollbackStatus(
         phase=RollbackPhase.Running,
-        message="The plan is made and being carried out.",
+        message=_UNDER_WAY,
         start_time=times.written(now),
         rolled_back_from=(one.from_version or short_hash(one.from_hash)) if one else "",
         rolled_back_to=(one.to_version or short_hash(one.to_hash)) if one else "",
@@ -172,12 +175,17 @@ def _wait_for(rollback: Rollback, earlier: Rollback, now: datetime, expires: dat
 
 
 def _carry_on(rollback: Rollback, cases: Sequence[Case], now: datetime) -> Decision:
-    """Finish when every deployment has done its part; until then there is nothing to write here."""
+    """Finish when every deployment has done its part; until then, say at most what is in the way."""
     by_uid = {case.deployment.uid: case for case in cases}
     status = AgentRollbackStatus.model_validate(rollback.status)
     done = [_progress(rollback, row, by_uid.get(row.uid)) for row in status.rollbacks]
-    if any(row.result == PENDING for row in done):
-        return Decision()
+    if pending := [row for row in done if row.result == PENDING]:
+        message = _in_the_way([by_uid[row.uid] for row in pending]) or _UNDER_WAY
+        return (
+            Decision()
+            if status.message == message
+            else _write(rollback, status.model_copy(update={"message": message}), ())
+        )
     for case in cases:
         for revision in case.revisions:
             if revision.name in status.cleaned_up and revision.status.get("stage") == Stage.Failed:
@@ -186,6 +194,15 @@ def _carry_on(rollback: Rollback, cases: Sequence[Case], now: datetime) -> Decis
                     return Decision(DeleteJob(left.name), policy="clean_up_failed")
                 return Decision(DeleteRevision(revision.name), policy="clean_up_failed")
     return _succeed(rollback, status, done, now)
+
+
+def _in_the_way(cases: Sequence[Case]) -> str:
+    """Say what keeps a plan from being carried out, if nobody but a person can end that."""
+    names = [config_map_name(case.deployment.name) for case in cases if case.config_map_blocked]
+    if not names:
+        return ""
+    which = f"ConfigMap {', '.join(names)}"[:900]
+    return f"Waits: {which} is there already and not of the PromptDeployment. Delete it, and the rollback goes on."
 
 
 def _progress(rollback: Rollback, row: RollbackOfOne, case: Case | None) -> RollbackOfOne:

@@ -54,6 +54,17 @@ def test_a_refused_rollback_says_why_and_changes_nothing(world: World, spec: dic
     assert (world.live("support"), world.settle()) == ("C", 0)
 
 
+def test_a_rollback_says_what_is_in_its_way_and_goes_on_when_that_is_gone(world: World) -> None:
+    world.put_foreign_config_map("support")
+    asked = world.roll_back("support")
+    world.settle()
+    status = world.rollbacks[asked].status
+    assert (status["phase"], status["message"].split(" is there")[0]) == ("Running", "Waits: ConfigMap support-prompt")
+    world.delete_config_map("support")
+    world.settle()
+    assert (world.outcome(asked), world.live("support")) == ("Succeeded", "B")
+
+
 def test_an_ambiguous_prefix_is_refused(world: World) -> None:
     same_beginning = "sha256:" + h("C")[7:15]
     world.edit("support", same_beginning + "0" * 56, version="2.0")
