@@ -26,7 +26,7 @@ from prompt_operator.lifecycle.gate_situations import (
 )
 from prompt_operator.lifecycle.gates import has_passed_gates, may_be_proposed_again, rejection_of
 from prompt_operator.lifecycle.kinds import Kind, Situation, still_live
-from prompt_operator.lifecycle.observed import Ownership
+from prompt_operator.lifecycle.observed import Ownership, Revision
 
 
 def conditions_of(case: Case) -> list[tuple[Type, bool, str, str]]:
@@ -96,8 +96,7 @@ def _target_quarantined(case: Case) -> Situation | None:
         Kind.STALLED,
         Reason.TargetQuarantined,
         f"{who} sets spec.targetHash to {short_hash(target)}, which revision {rollback.number} rolled back{why[:300]}. "
-        f"{short_hash(case.live_hash)} is served. Name another version there, or set spec.release.revision to "
-        f"{rollback.number}.",
+        f"{short_hash(case.live_hash)} is served. Name another version there, or {_lift(case, rollback)}.",
     )
 
 
@@ -109,9 +108,15 @@ def _prompt_quarantined(case: Case) -> Situation | None:
         Kind.STALLED,
         Reason.PromptQuarantined,
         f"spec.prompt is {short_hash(case.deployment.content_hash)}, which revision {rollback.number} rolled back. "
-        f"{short_hash(case.live_hash)} is served. Edit spec.prompt, or set spec.release.revision to "
-        f"{rollback.number}.",
+        f"{short_hash(case.live_hash)} is served. Edit spec.prompt, or {_lift(case, rollback)}.",
     )
+
+
+def _lift(case: Case, rollback: Revision) -> str:
+    """Say how a quarantine is lifted, and why a release that is asked for does not."""
+    asked = case.deployment.release_revision
+    early = f" ({asked} is no revision yet, and lifts nothing)" if asked >= case.next_number else ""
+    return f"set spec.release.revision to {rollback.number}{early}"
 
 
 def _version_reused(case: Case) -> Situation | None:

@@ -154,6 +154,16 @@ def test_release_lifts_only_quarantines_up_to_its_revision(world: World) -> None
     assert [q["revision"] for q in world.status("support")["quarantinedHashes"]] == [3]
 
 
+def test_a_release_of_what_does_not_exist_yet_lifts_nothing_and_is_told_of(world: World) -> None:
+    world.roll_back("support")
+    world.settle()
+    world.release("support", 99)
+    world.settle()
+    assert world.condition("support", "Stalled") == (True, "PromptQuarantined")
+    ready = next(c for c in world.status("support")["conditions"] if c["type"] == "Ready")
+    assert "set spec.release.revision to 3 (99 is no revision yet, and lifts nothing)." in ready["message"]
+
+
 def test_a_release_that_stays_in_the_spec_does_not_lift_a_later_quarantine(world: World) -> None:
     test_release_lets_what_was_quarantined_count_as_if_just_written(world, pinned=False)
     world.roll_back("support", to="A")
