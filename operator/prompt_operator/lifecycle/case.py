@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+from prompt_operator.api.conditions import ConditionType
 from prompt_operator.api.names import (
     ANNOTATION_HASH,
     ANNOTATION_REVISION,
@@ -267,6 +268,24 @@ class Case:
         """The manager whose ownership of spec.targetHash keeps us from setting it; empty if none."""
         pins = [m for m in self.deployment.target_managers if m not in ONE_OFF_MANAGERS]
         return ", ".join(pins)
+
+    @cached_property
+    def pin_was_taken(self) -> bool:
+        """Whether the candidate waited for somebody's pin when a rollback took spec.targetHash from them.
+
+        It goes on waiting: whoever rolls back wants what they go to, not what was held back. That it waited is known
+        from status alone; without, it ships as if nobody had pinned anything. Any word on spec.targetHash ends it.
+        """
+        candidate, newest = self.unfinished, self.rollback_revisions[-1] if self.rollback_revisions else None
+        if candidate is None or newest is None or newest.number < candidate.number or self.deployment.target_managers:
+            return False
+        status = self.deployment.status
+        waited = any(
+            c.get("type") == ConditionType.TargetContended and c.get("status") == "True"
+            for c in status.get("conditions") or ()
+        )
+        same = status.get("candidateRevision") == candidate.number
+        return waited and same and self.deployment.target_hash == newest.hash
 
     @cached_property
     def config_map_blocked(self) -> bool:

@@ -174,7 +174,7 @@ def aim_at_candidate(case: Case) -> Action | None:
     candidate = case.unfinished
     if candidate is None or not _may_ship(case, candidate) or case.deployment.target_hash == candidate.hash:
         return None
-    if case.pinned_by and case.deployment.target_hash:
+    if (case.pinned_by and case.deployment.target_hash) or case.pin_was_taken:
         return None
     return ApplyTarget(candidate.hash, force=bool(case.deployment.target_managers))
 

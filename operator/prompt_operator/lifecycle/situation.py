@@ -170,6 +170,13 @@ def _target_rejected(case: Case) -> Situation | None:
 
 def _target_contended(case: Case) -> Situation | None:
     candidate, target = case.unfinished, case.deployment.target_hash
+    if candidate and case.pin_was_taken:
+        return Situation(
+            Kind.WAITING,
+            Reason.TargetContended,
+            f"Revision {candidate.number} has passed, and was held back by who pinned spec.targetHash until a rollback "
+            f"took that. It goes on waiting, and ships when targetHash is set to {candidate.hash}.",
+        )
     if (
         candidate is None
         or not has_passed_gates(case, candidate)

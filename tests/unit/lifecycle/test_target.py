@@ -72,6 +72,47 @@ def test_a_pinned_candidate_ships_when_git_names_it_or_stops_pinning(world: Worl
     assert world.condition("support", "TargetContended") == (False, "NotContended")
 
 
+def _pinned_and_rolled_back(world: World) -> None:
+    """B is live and pinned by Git, C waits for Git, and a person goes back to A."""
+    world.apply_from_git("support", "C", "B")
+    world.settle()
+    world.pass_time(10)
+    world.roll_back("support")
+    world.settle()
+
+
+def test_a_rollback_that_takes_the_pin_does_not_ship_what_the_pin_held_back(world: World) -> None:
+    _pinned_and_rolled_back(world)
+    assert (world.live("support"), world.status("support")["phase"]) == ("A", "ABPassed")
+    assert world.condition("support", "TargetContended") == (True, "TargetContended")
+    assert world.condition("support", "Stalled")[0] is False
+    assert world.settle() == 0
+
+
+def test_git_that_pins_what_was_rolled_back_once_more_does_not_ship_it_either(world: World) -> None:
+    _pinned_and_rolled_back(world)
+    world.apply_from_git("support", "C", "B")
+    world.settle()
+    assert world.live("support") == "A"
+    assert world.condition("support", "TargetQuarantined") == (True, "TargetQuarantined")
+
+
+@pytest.mark.parametrize("manager", [GIT, "kubectl-prompt"])
+def test_what_a_lost_pin_held_back_ships_when_somebody_names_it(world: World, manager: str) -> None:
+    _pinned_and_rolled_back(world)
+    world.set_target("support", "C", manager)
+    world.settle()
+    assert world.live("support") == "C"
+    assert world.condition("support", "TargetContended") == (False, "NotContended")
+
+
+def test_an_edit_after_a_lost_pin_ships_by_itself(world: World) -> None:
+    _pinned_and_rolled_back(world)
+    world.edit("support", "D")
+    world.settle()
+    assert world.live("support") == "D"
+
+
 @pytest.mark.parametrize("manager", ["kubectl-patch", "kubectl-edit", "kubectl-prompt"])
 def test_one_off_writers_do_not_pin(world: World, manager: str) -> None:
     world.set_target("support", "A", manager)

@@ -191,6 +191,7 @@ def _ship_guards(case: Case, prompt: Prompt, candidate: Revision) -> Iterator[St
     else:
         yield Step("quarantine", State.Done, "none")
     pinned = case.pinned_by if d.target_hash and d.target_hash != candidate.hash else ""
+    pinned = "a rollback, which took it from who had pinned it," if case.pin_was_taken else pinned
     yield (
         Step("target", State.Failed, f"{pinned} owns spec.targetHash, and names {short_hash(d.target_hash)}")
         if pinned
