@@ -61,7 +61,7 @@ def _metrics_missing(d: Deployment) -> Series:
     gate = {Phase.ABRunning: "abTest", Phase.Monitoring: "monitoring"}.get(d.status.get("phase", ""))
     report = d.status.get(LOOKS[gate]) or {} if gate else {}
     missing = report.get("verdict") == Verdict.Errored or report.get("reason") == Reason.NoBaseline
-    yield [d.namespace, d.name], missing
+    yield [d.namespace, d.name], missing and not report.get("endedTime")
 
 
 def _lag(d: Deployment) -> Series:

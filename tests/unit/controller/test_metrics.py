@@ -211,6 +211,7 @@ async def test_a_test_counts_when_it_ends(stage: Stage):
         ({"phase": "Monitoring", "regressionMetric": {"verdict": "Inconclusive", "reason": "NoBaseline"}}, 1),
         ({"phase": "Monitoring", "abReport": {"verdict": "Errored"}, "regressionMetric": {"verdict": "Passed"}}, 0),
         ({"phase": "ABFailed", "abReport": {"verdict": "Errored"}}, 0),
+        ({"phase": "Monitoring", "regressionMetric": {"verdict": "Errored", "endedTime": "2026-01-02T03:04:05Z"}}, 0),
         ({"phase": "ABRunning"}, 0),
         ({}, 0),
     ],
