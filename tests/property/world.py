@@ -190,7 +190,7 @@ class World(Evidence):
 
     def _create_revision(self, d: Deployment, seen: Observed, action: actions.CreateRevision) -> bool:
         name = f"{d.name}-{action.number}"
-        if name in self.revisions:
+        if name in self.revisions or d.uid != seen.deployment.uid:
             return False
         known = {r.hash for r in self.revisions.values() if r.owner_uid == d.uid} | {seen.deployment.content_hash}
         known |= {seen.config_map.content_hash} if seen.config_map else set()

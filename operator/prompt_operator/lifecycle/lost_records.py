@@ -25,23 +25,34 @@ def restore_live_revision(case: Case) -> CreateRevision | None:
     entry = _lost_promotion(case.observed)
     if entry is None or revision_name(case.deployment.name, entry["revision"]) in case.observed.leftovers:
         return None
+    number, (left, left_number) = entry["revision"], _left_behind(case, entry)
     trigger, by, notes = Trigger(entry["trigger"]), str(entry.get("by") or ""), str(entry.get("notes") or "")
     asked_for = trigger in ROLLBACKS or trigger is Trigger.Promotion
-    name = revision_name(case.deployment.name, entry["revision"])
+    name = revision_name(case.deployment.name, number)
     told = (
         f"PromptRevision {name} was deleted by hand, and is what is live. It was made again from what is known of it."
     )
     return CreateRevision(
-        number=entry["revision"],
+        number=number,
         hash=entry["hash"],
         version=str(entry.get("version") or ""),
         change={"notes": notes} if notes else {},
         trigger=trigger,
-        baseline_hash=str(entry.get("previousHash") or ""),
-        baseline_revision=int(entry.get("previousRevision") or 0),
+        baseline_hash=left,
+        baseline_revision=left_number,
         requested_by=by if by and asked_for else UNVERIFIED,
         events=(Event(Reason.RevisionRestored, told, warning=True),),
     )
+
+
+def _left_behind(case: Case, entry: Mapping[str, Any]) -> tuple[str, int]:
+    """Return hash and revision that were left: by a rollback what it quarantined, else what was live before."""
+    before = str(entry.get("previousHash") or ""), int(entry.get("previousRevision") or 0)
+    quarantined = case.deployment.status.get("quarantinedHashes") or ()
+    left = next((str(q["hash"]) for q in quarantined if q.get("revision") == entry["revision"]), before[0])
+    if left == before[0]:
+        return before
+    return left, max((s.revision.number for s in case.shipments if s.revision.hash == left), default=0)
 
 
 def _lost_promotion(observed: Observed) -> Mapping[str, Any] | None:

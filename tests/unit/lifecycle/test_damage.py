@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prompt_operator.api.reasons import Reason
-from prompt_operator.lifecycle.actions import DeleteConfigMap
+from prompt_operator.lifecycle.actions import DeleteConfigMap, WriteConfigMap
 from tests.property.promises import check_history
 from tests.property.world import World, h
 
@@ -188,6 +188,26 @@ def test_the_deletion_of_what_is_live_as_a_revision_makes_nothing_else_live(worl
     assert {q["hash"] for q in world.status("support")["quarantinedHashes"]} == {h("A")}
     assert world.status("support")["history"] == told["history"]
     assert Reason.RevisionRestored in [e.reason for e in world.events]
+
+
+def test_a_rollback_that_came_second_still_quarantines_what_it_was_asked_to_leave(world: World) -> None:
+    """A promotion went where the rollback was to go, before it: what was live before the rollback is not what it left."""
+    key = ("deployment", "support")
+    world.set("support", release_revision=4)
+    world.set_target("support", "A")
+    while not isinstance((switch := world.decide(key)).action, WriteConfigMap | None):
+        world.step(key)
+    world.roll_back("support", to="A", name="late")
+    world.step(("rollback", "late"))
+    world.carry_out(switch)
+    world.settle()
+    before, live = world.status("support")["quarantinedHashes"], world.status("support")["activeRevision"]
+    newest = world.status("support")["history"][0]
+    assert (newest["trigger"], newest["previousHash"], before[0]["hash"]) == ("Rollback", h("A"), h("B"))
+    world.delete_revision(f"support-{live}")
+    world.settle()
+    assert world.status("support")["quarantinedHashes"] == before
+    assert world.live("support") == "A"
 
 
 def test_a_revision_is_made_anew_only_where_the_config_map_tells_the_same_as_status(world: World) -> None:
