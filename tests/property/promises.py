@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 from prompt_operator.api.phases import ROLLBACKS, Stage, Trigger
@@ -11,8 +12,8 @@ from prompt_operator.lifecycle.observed import Observed
 from tests.property.world import World
 
 
-def quarantine_of(world: World, name: str) -> set[str]:
-    """Tell what is quarantined by the revisions and spec.release alone."""
+def quarantine_of(world: World, name: str, switches: Sequence[tuple[int, str, str, str]] | None = None) -> set[str]:
+    """Tell what is quarantined by the revisions, spec.release and what is live, which is the last of the switches."""
     d = world.deployments[name]
     mine = world.observe(name).revisions
     hashes = {r.number: r.hash for r in mine}
@@ -24,14 +25,19 @@ def quarantine_of(world: World, name: str) -> set[str]:
         for left in {r.baseline_hash, hashes.get(r.baseline_revision, "")} - {"", r.hash}:
             quarantined[left] = r.number
     release = d.release_revision if d.release_revision <= max(hashes, default=0) else 0
+    made = world.switches[d.uid] if switches is None else switches
+    if made and quarantined.get(made[-1][1], made[-1][0]) < made[-1][0]:
+        del quarantined[made[-1][1]]  # it went live after that
     return {content for content, number in quarantined.items() if number > release}
 
 
 def check_write(world: World, name: str, action: actions.Action) -> None:
     """Check what one write must never do, right after it was stored."""
-    if isinstance(action, actions.WriteConfigMap):
+    if isinstance(action, actions.WriteConfigMap) and action.revision != world.status(name).get("activeRevision"):
         revision = world.revision(name, action.revision)
-        assert revision.trigger in ROLLBACKS or action.hash not in quarantine_of(world, name), "quarantined, and live"
+        before = [s for s in world.switches[world.deployments[name].uid] if s[0] != action.revision]
+        barred = quarantine_of(world, name, before)
+        assert revision.trigger in ROLLBACKS or action.hash not in barred, "quarantined, and live"
     if isinstance(action, actions.CreateRevision) and action.cause_uid:
         caused = Counter(r.cause_uid for r in world.observe(name).revisions if r.cause_uid)
         assert caused[action.cause_uid] == 1, "an AgentRollback acted twice"

@@ -64,6 +64,11 @@ class Case:
         return recorded
 
     @cached_property
+    def _newest_recorded(self) -> tuple[int, str]:
+        """The revision that went live last, as far as status remembers, and when; 0 for none."""
+        return max(self._recorded.items(), key=lambda item: (item[1], item[0]), default=(0, ""))
+
+    @cached_property
     def config_map(self) -> LiveConfigMap | None:
         """Our own ConfigMap, if it stands."""
         found = self.observed.config_map
@@ -83,7 +88,7 @@ class Case:
         revision = self.by_number.get(_number(held.record.get("revision")))
         if revision is None or not held.content_hash == revision.hash == held.record.get("hash"):
             return None
-        newest, newest_time = max(self._recorded.items(), key=lambda item: (item[1], item[0]), default=(0, ""))
+        newest, newest_time = self._newest_recorded
         if revision.number in self._recorded:
             return Shipment(revision, newest_time) if revision.number == newest else None
         time = held.record.get("activatedTime")
@@ -219,7 +224,8 @@ class Case:
         """Hash → the rollback revision that quarantined it.
 
         A later rollback to a version lifts its quarantine; only a forced one gets there. So does spec.release, for the
-        rollback revisions up to the one it names.
+        rollback revisions up to the one it names. What went live after that is no longer quarantined while it is live,
+        whatever becomes of the release.
         """
         release = self.deployment.release_revision
         if self.revisions and release >= self.next_number:
@@ -234,6 +240,10 @@ class Case:
             for content_hash in (revision.baseline_hash, left.hash if left else ""):
                 if content_hash and content_hash != revision.hash:
                     quarantined[content_hash] = revision
+        live, _ = self._newest_recorded
+        found = quarantined.get(self.by_number[live].hash) if live else None
+        if found and found.number < live:
+            del quarantined[self.by_number[live].hash]
         return quarantined
 
     @cached_property

@@ -195,6 +195,24 @@ def test_release_lifts_only_quarantines_up_to_its_revision(world: World) -> None
     assert [q["revision"] for q in world.status("support")["quarantinedHashes"]] == [3]
 
 
+@pytest.mark.parametrize("release", [0, 99])
+def test_what_a_release_let_go_live_is_not_quarantined_when_the_release_is_no_longer_good(
+    world: World, release: int
+) -> None:
+    world.roll_back("support")
+    world.settle()
+    world.release("support", 3)
+    world.settle()
+    assert world.live("support") == "B"
+    world.release("support", release)
+    world.settle()
+    assert world.status("support")["quarantinedHashes"] == []
+    assert world.condition("support", "Ready")[0] is True
+    world.edit("support", "C")
+    world.settle()
+    assert [q["hash"] for q in world.status("support")["quarantinedHashes"]] == [h("B")]
+
+
 def test_a_release_of_what_does_not_exist_yet_lifts_nothing_and_is_told_of(world: World) -> None:
     world.roll_back("support")
     world.settle()
